@@ -1,0 +1,1 @@
+"""Who may compute when: budget, adaptive pool, GPU slots, memory pressure, progress, thread caps, child processes."""

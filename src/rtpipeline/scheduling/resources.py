@@ -1,0 +1,42 @@
+"""What a stage is given to work with."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rtpipeline.scheduling.children import ChildProcesses
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Threads, device, child processes and folders for one run of one stage. There are no singletons.
+
+    Attributes:
+        threads: CPU tokens that this stage holds; its threads and processes together never use more.
+        device: `cpu`, `mps` or `gpu:N` (the slot that this stage holds).
+        staging: a folder on the course's file system that mirrors the course folder. What the stage writes there
+            at `staging/<relative path>` is published as `<course folder>/<relative path>` when it returns a usable
+            outcome, and thrown away otherwise.
+        scratch: a private temporary folder, deleted afterwards.
+        logs: the folder of the run's logs; a child process writes its own log file below it.
+        children: the run's child processes (see `scheduling.children`).
+        logger: names the course and the stage in every line.
+        cancelled: set when the run is to stop; long loops look at it.
+        report_progress: called with (done, total) by stages with many parts.
+    """
+
+    threads: int
+    device: str
+    staging: Path
+    scratch: Path
+    logs: Path
+    children: ChildProcesses
+    logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    report_progress: Callable[[int, int], None] = lambda done, total: None

@@ -1,0 +1,1 @@
+"""The schema of every table, one file per area."""
