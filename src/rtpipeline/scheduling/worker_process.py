@@ -10,6 +10,7 @@ its children end when its standard input closes, because a parent that was kille
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -122,10 +123,9 @@ class WorkerProcess:
             number = self._next_number
             self._next_number += 1
             self._pending[number] = future
-            try:
+            # A child that has just ended breaks the pipe; the reader sees that too, and fails this future.
+            with contextlib.suppress(BrokenPipeError, ValueError):
                 _write_frame(self._input, {"number": number, "request": request})
-            except (BrokenPipeError, ValueError):
-                pass  # the child has just ended: the reader sees it too, and fails this future with the reason
         return future
 
     def call(
@@ -161,12 +161,8 @@ class WorkerProcess:
 
     def close(self) -> None:
         """End the child by closing its input; kill it if it does not end."""
-        with self._lock:
-            if not self._input.closed:
-                try:
-                    self._input.close()
-                except BrokenPipeError:
-                    pass  # it has ended already
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            self._input.close()
         self._reader.join(_CLOSE_TIMEOUT_S)
         self.kill()
 
@@ -298,7 +294,5 @@ def _read_frame(stream: BinaryIO) -> Message | None:
 
 
 def _kill_group(group: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # all of it has ended already
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # all of it has ended
