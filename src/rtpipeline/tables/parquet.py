@@ -1,0 +1,160 @@
+"""Parquet is the truth: every table as it was computed, typed, unrounded, in a defined order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from numbers import Integral, Real
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rtpipeline.tables.atomic import replacing
+from rtpipeline.tables.schema import Column, ColumnType, Table
+
+ARROW_TYPES: dict[ColumnType, pa.DataType] = {
+    "text": pa.string(),
+    "number": pa.float64(),
+    "integer": pa.int64(),
+    "boolean": pa.bool_(),
+}
+
+Row = Mapping[str, object]
+
+
+def write_parquet(path: Path, table: Table, rows: Iterable[Row], metadata: Mapping[str, str] | None = None) -> None:
+    """Write `rows` as Parquet; the same rows give the same bytes.
+
+    Args:
+        path: replaced atomically; its folder is created.
+        table: what the columns are. A column that a row lacks is null there.
+        rows: one mapping per row. NaN becomes null. They are written in the order of `table.sort_by` (nulls last);
+            rows that are equal in it keep their order.
+        metadata: kept in the file's schema, for example the program's version.
+
+    Raises:
+        ValueError: a row has an unknown column or a value of the wrong type.
+    """
+    write_arrow(path, to_arrow(table, rows), metadata)
+
+
+def write_arrow(path: Path, data: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+    """Write an Arrow table as it is; the same table gives the same bytes. `path` is replaced atomically."""
+    described = data.combine_chunks().replace_schema_metadata(dict(sorted(metadata.items())) if metadata else None)
+    with replacing(path) as temporary:
+        pq.write_table(
+            described,
+            temporary,
+            version="2.6",
+            data_page_version="1.0",
+            compression="zstd",
+            compression_level=3,
+            row_group_size=131_072,
+            use_dictionary=True,
+            write_statistics=True,
+        )
+
+
+def read_parquet(path: Path) -> pa.Table:
+    """Read one Parquet file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        pyarrow.ArrowInvalid: it is not a Parquet file, or a damaged one.
+    """
+    with pq.ParquetFile(path) as file:
+        return file.read(use_threads=False)
+
+
+def to_arrow(table: Table, rows: Iterable[Row]) -> pa.Table:
+    """Put `rows` into a sorted Arrow table with the types of `table`; see `write_parquet`."""
+    given = list(rows)
+    columns = [*table.columns, *_open_columns(table, given)]
+    arrays = [_array(table, column, given) for column in columns]
+    schema = pa.schema([pa.field(column.name, ARROW_TYPES[column.type]) for column in columns])
+    return sort(pa.Table.from_arrays(arrays, schema=schema), table)
+
+
+def sort(data: pa.Table, table: Table) -> pa.Table:
+    """The rows in the order of `table.sort_by`, nulls last; equal rows keep their order."""
+    if not table.sort_by or data.num_rows < 2:
+        return data
+    keys = [(name, "ascending") for name in table.sort_by]
+    return data.take(pc.sort_indices(data, sort_keys=keys))
+
+
+def empty(table: Table) -> pa.Table:
+    """The header of `table`, without rows."""
+    return to_arrow(table, ())
+
+
+def _open_columns(table: Table, rows: list[Row]) -> list[Column]:
+    """Columns that only the rows know: in the order of the first row, then those of later rows by name."""
+    declared = {column.name for column in table.columns}
+    first = [name for name in rows[0] if name not in declared] if rows else []
+    later = sorted({name for row in rows for name in row} - declared - set(first))
+    names = [*first, *later]
+    if not names:
+        return []
+    if table.open_columns is None:
+        raise ValueError(f"table {table.name}: unknown column {', '.join(map(repr, names))}")
+    kind = table.open_columns
+    return [Column(name, kind.type, kind.description, kind.unit) for name in names]
+
+
+def _array(table: Table, column: Column, rows: list[Row]) -> pa.Array:
+    convert = _CONVERTERS[column.type]
+    values = []
+    for number, row in enumerate(rows):
+        value = row.get(column.name)
+        try:
+            values.append(None if value is None else convert(value))
+        except TypeError as error:
+            raise ValueError(
+                f"table {table.name}, column {column.name}, row {number}: expected {column.type}, found {value!r}"
+            ) from error
+    return pa.array(values, ARROW_TYPES[column.type])
+
+
+def _text(value: object) -> str:
+    """Text that UTF-8 can hold: half a surrogate pair (from a wrong character set) becomes a visible escape."""
+    if not isinstance(value, str):
+        raise TypeError
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, Real) or _is_boolean(value):
+        raise TypeError
+    number = float(value)
+    return None if math.isnan(number) else number
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, Integral) or _is_boolean(value):
+        raise TypeError
+    number = int(value)
+    if not -(2**63) <= number < 2**63:
+        raise TypeError
+    return number
+
+
+def _boolean(value: object) -> bool:
+    if not _is_boolean(value):
+        raise TypeError
+    return bool(value)
+
+
+def _is_boolean(value: object) -> bool:
+    """Whether it is Python's or NumPy's boolean."""
+    return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+
+
+_CONVERTERS: dict[ColumnType, Callable[[object], object]] = {
+    "text": _text,
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+}
