@@ -1,0 +1,167 @@
+"""Putting the configuration together from its sources, and saying clearly what is wrong with one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rtpipeline.config.schema import Configuration
+
+ENVIRONMENT_PREFIX = "RTPIPELINE_"
+CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
+
+RETIRED_KEYS = {
+    "container_mode": "not needed: the environments are found by themselves",
+    "container_env_prefix": "not needed: the environments are found by themselves",
+    "snakemake_job_threads": "use max_workers",
+    "scheduler.crop_ct_threads_per_job": "not needed: cropping takes one thread",
+    "segmentation.force": "use the flag --force segmentation",
+    "segmentation.temp_dir": "not needed: temporary files lie in the output folder",
+    "custom_models.force": "use the flag --force custom_models",
+    "custom_models.nnunet_predict": "not needed: models run inside the environment",
+    "custom_models.conda_activate": "not needed: models run inside the environment",
+    "custom_models.retain_weights": "not needed: weights are unpacked once and kept",
+    "radiomics.max_parallel_courses": "use scheduler.parallel_courses",
+    "ct_cropping.keep_original": "not needed: the uncropped files are always kept",
+}
+"""Keys of older configuration files that have no counterpart, and what to do instead."""
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used; the message names the key, its line where there is one, and a remedy."""
+
+
+def load_configuration(
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Configuration:
+    """Put the configuration together.
+
+    Args:
+        file: a YAML file, or None for the defaults.
+        environment: variables; those named `RTPIPELINE_<SECTION>_<KEY>` override the file.
+        overrides: values of flags the user typed, by dotted key; they override everything. A value that was typed
+            as text goes through `typed_value` first.
+
+    Raises:
+        ConfigurationError: the file cannot be read, a key is unknown or given twice, or a value has the wrong type.
+    """
+    values, lines = _read_yaml(file) if file is not None else ({}, {})
+    sources = {key: f"{file}, line {line}" for key, line in lines.items()}
+    for variable, key in environment_keys().items():
+        if environment and variable in environment:
+            _set(values, key, typed_value(environment[variable]))
+            sources[key] = f"environment variable {variable}"
+    for key, value in (overrides or {}).items():
+        _set(values, key, value)
+        sources[key] = "command line"
+    try:
+        return Configuration.model_validate(values)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, sources)) from error
+
+
+def typed_value(text: str) -> Any:
+    """What a text typed by a user (in a variable, or in `--config KEY=VALUE`) means: YAML of texts and nulls.
+
+    Numbers and switches stay text, which the schema converts where it expects them; so an identifier such as
+    `000123` never becomes a number on the way.
+    """
+    try:
+        return _without_nulls(yaml.load(text, Loader=yaml.BaseLoader))
+    except yaml.YAMLError:
+        return text
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items()}
+    return None if value is None or value.lower() in ("", "~", "null") else value
+
+
+def keys(model: type[BaseModel] = Configuration, prefix: str = "") -> Iterator[str]:
+    """Every dotted key of the schema, in its order."""
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def environment_keys() -> dict[str, str]:
+    """Environment variable → dotted key, for every key of the schema."""
+    return {ENVIRONMENT_PREFIX + key.replace(".", "_").upper(): key for key in keys()}
+
+
+def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    """The content of a YAML file, and the line of each of its dotted keys."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file}: cannot be read as YAML: {error}") from error
+    if values is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"{file}: expected keys and values, found {type(values).__name__}")
+    lines: dict[str, int] = {}
+    for key, line in _key_lines(node, ""):
+        if key in lines:
+            raise ConfigurationError(f"{file}: {key} is given twice, in lines {lines[key]} and {line}; remove one")
+        lines[key] = line
+    return values, lines
+
+
+def _key_lines(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key_node, value_node in node.value:
+            yield f"{prefix}{key_node.value}", key_node.start_mark.line + 1
+            yield from _key_lines(value_node, f"{prefix}{key_node.value}.")
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, last = dotted.split(".")
+    for section in sections:
+        if values.get(section) is None:
+            values[section] = {}
+        values = values[section]
+        if not isinstance(values, dict):
+            raise ConfigurationError(f"{dotted}: {section} is not a section")
+    values[last] = value
+
+
+def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
+    messages = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+        where = f"{sources[key]}: " if key in sources else ""
+        if problem["type"] == "extra_forbidden":
+            messages.append(f"{where}unknown key {key}{_advice(key)}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            messages.append(f"{where}{key}: {message} (found {problem['input']!r})")
+    return "\n".join(messages)
+
+
+def _advice(key: str) -> str:
+    """What to write instead of an unknown key: its successor, the same key elsewhere, or the nearest one."""
+    if key in RETIRED_KEYS:
+        return f" (of an older version); {RETIRED_KEYS[key]}"
+    known = list(keys())
+    known += sorted({".".join(parts[:depth]) for parts in map(_parts, known) for depth in range(1, len(parts))})
+    elsewhere = [candidate for candidate in known if _parts(candidate)[-1] == _parts(key)[-1]]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or elsewhere[:1]
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _parts(dotted: str) -> list[str]:
+    return dotted.split(".")

@@ -1,0 +1,423 @@
+"""The schema of the configuration: every key, its type, its default and what it means.
+
+The docstring below a key is its description in `configs/config.yaml` and in the reference; both are written from
+here (`rtpipeline.config.reference`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors, and an empty section means its defaults."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tidied(cls, value: Any) -> Any:
+        """An empty section means its defaults; an older name of a key gives way to the key itself."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if cls.older_names().get(key) not in value}
+
+    @classmethod
+    def older_names(cls) -> dict[str, str]:
+        """Older name of a key → the key, for the keys of this section that have one."""
+        return {
+            str(alias): name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.validation_alias, AliasChoices)
+            for alias in field.validation_alias.choices
+            if alias != name
+        }
+
+
+def _automatic(value: Any) -> Any:
+    """`auto` and an empty string mean null (as older configuration files have it)."""
+    return None if isinstance(value, str) and value.strip().lower() in ("", "auto") else value
+
+
+def _device(value: Any) -> Any:
+    """`cuda` is another word for `gpu`, in any case."""
+    if isinstance(value, str):
+        token = value.strip().lower()
+        return {"cuda": "gpu"}.get(token, token)
+    return value
+
+
+def _not_a_switch(value: Any) -> Any:
+    """`true` is not the number 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number is expected, not true or false")
+    return value
+
+
+def _one_or_many(value: Any) -> Any:
+    """A single value stands for a list of one."""
+    return (value,) if isinstance(value, (str, int, float)) else value
+
+
+Integer = Annotated[int, BeforeValidator(_not_a_switch)]
+Number = Annotated[float, BeforeValidator(_not_a_switch)]
+Count = Annotated[Integer, Field(ge=1)]
+AutomaticCount = Annotated[Count | None, BeforeValidator(_automatic)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Fraction = Annotated[Number, Field(ge=0, le=1)]
+Seconds = Annotated[Number, Field(gt=0)]
+Device = Annotated[Literal["gpu", "cpu", "mps"], BeforeValidator(_device)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+
+
+WorkerCount = Annotated[AutomaticCount, Field(validation_alias=AliasChoices("max_workers", "workers"))]
+"""`max_workers`, or its older name `workers`; `max_workers` wins where both are given."""
+
+
+class SchedulerSection(Section):
+    """How much of the machine the run may use, and in which order."""
+
+    reserved_cores: Annotated[Integer, Field(ge=0)] = 1
+    """CPU cores left to the operating system; 0 is allowed."""
+    parallel_courses: AutomaticCount = None
+    """Courses past segmentation that are worked on at once; null: worked out from the cores."""
+    dvh_threads_per_job: Count = 4
+    """CPU tokens of one DVH job, clipped to the budget."""
+    radiomics_threads_per_job: Count = 6
+    """CPU tokens of one radiomics job, clipped to the budget."""
+    robustness_threads_per_job: AutomaticCount = None
+    """CPU tokens of one robustness job; null: as `radiomics_threads_per_job`."""
+    qc_threads_per_job: Count = 2
+    """CPU tokens of one quality-control job, clipped to the budget."""
+    prioritize_short_courses: bool = True
+    """Courses with few slices first; false: in the order of their names."""
+
+
+class OrganizeSection(Section):
+    """How DICOM files become courses."""
+
+    merge_criteria: Literal["same_ct_study", "frame_of_reference"] = "same_ct_study"
+    """What plans of one course have in common: the study of their planning CT, or its frame of reference."""
+    max_days_between_plans: Annotated[Integer, Field(ge=0)] | None = None
+    """Plans further apart than this are different courses; null: no limit."""
+    course_filter: Texts = ()
+    """Only these: `PATIENT` or `PATIENT/COURSE`, as folders are named."""
+    use_hardlinks: bool = False
+    """Hard links instead of copies of the DICOM files. An edited result then changes the source file too."""
+
+
+class SegmentationSection(Section):
+    """Automatic segmentation with TotalSegmentator."""
+
+    enabled: bool = True
+    """Run the stage."""
+    device: Device = "gpu"
+    """`gpu` (or `cuda`), `cpu` or `mps`; without a usable GPU the run says so and goes on with the CPU."""
+    require_gpu: bool = False
+    """Stop with an error where `device` is not usable, instead of going on with the CPU."""
+    max_workers: WorkerCount = None
+    """Segmentations at once (older name: `workers`); null: 1 on a GPU, on the CPU as many as budget and memory allow.
+    With several GPUs, their number."""
+    fast: bool = False
+    """The 3 mm model instead of the 1.5 mm models: quicker, coarser."""
+    roi_subset: Texts | None = None
+    """Only these structures of the task `total`; null: all."""
+    extra_models: Texts = ()
+    """Further TotalSegmentator tasks by name, for example `body`."""
+    mr: bool = True
+    """Segment MR series with the task `total_mr`."""
+    force_split: bool = True
+    """Segment long volumes in parts, which takes less memory; ignored where the volume is too short for it."""
+    nr_threads_resample: Count = 1
+    """Threads that TotalSegmentator resamples with."""
+    nr_threads_save: Count = 1
+    """Threads that TotalSegmentator saves masks with."""
+    num_proc_preprocessing: Count = 1
+    """Processes of nnU-Net's preprocessing."""
+    num_proc_export: Count = 1
+    """Processes of nnU-Net's export."""
+    thread_limit: AutomaticCount = None
+    """Threads of one segmentation process; null: the CPU tokens of its job."""
+    weights: Path | None = None
+    """Folder of TotalSegmentator's weights; null: TotalSegmentator's own."""
+    timeout_s: Seconds | None = 3600.0
+    """Time limit of one segmentation in seconds; null: none."""
+    export_dicom_seg: bool = False
+    """Also write `SEG_auto.dcm`, a DICOM segmentation object."""
+
+
+class CustomModelsSection(Section):
+    """nnU-Net models of the user's own."""
+
+    enabled: bool = False
+    """Run the stage."""
+    root: Path = Path("custom_models")
+    """Folder with one folder per model, each with a `custom_model.yaml`."""
+    models: Texts = ()
+    """Only the models of these names; empty: all that are enabled."""
+    max_workers: WorkerCount = None
+    """Model runs at once (older name: `workers`); null: as for `segmentation.max_workers`."""
+    timeout_s: Seconds | None = 3600.0
+    """Time limit of one model on one course in seconds; null: none."""
+
+
+class CroppingSection(Section):
+    """Cutting the planning CT to a region of the anatomy."""
+
+    enabled: bool = False
+    """Run the stage."""
+    region: Literal["pelvis", "thorax", "abdomen", "head_neck", "brain"] = "pelvis"
+    """The region that is kept; its borders are found in the automatic segmentation."""
+    superior_margin_cm: Number | None = None
+    """Centimetres kept above the region; null: the region's default."""
+    inferior_margin_cm: Number | None = None
+    """Centimetres kept below the region; null: the region's default."""
+    use_cropped_for_dvh: bool = False
+    """Compute dose-volume histograms on cropped structures."""
+    use_cropped_for_radiomics: bool = False
+    """Extract radiomics from the cropped CT."""
+
+
+class SelectionSection(Section):
+    """Which structures go through a stage."""
+
+    include: Texts = ("*",)
+    """Shell patterns of structure names, without regard to case."""
+    exclude: Texts = ()
+    """Patterns of names that are left out, whatever `include` says."""
+    sources: Texts = ("manual", "auto", "custom", "custom_model:*")
+    """Patterns of structure sources: `manual`, `auto`, `custom`, `custom_model:<name>`."""
+
+
+class StructuresSection(Section):
+    """Names of structures, and which of them go where."""
+
+    names: Path | None = None
+    """A YAML file of patterns and the standard name (TG-263) that each stands for."""
+    dvh: SelectionSection = SelectionSection()
+    radiomics: SelectionSection = SelectionSection(sources=("manual", "custom", "custom_model:*"))
+    robustness: SelectionSection = SelectionSection(include=("GTV*", "CTV*", "PTV*"), sources=("manual", "custom"))
+
+
+class DvhSection(Section):
+    """Dose-volume histograms."""
+
+    enabled: bool = True
+    """Run the stage."""
+    minimum_dose_coverage_fraction: Fraction = 0.99
+    """Metrics of the whole structure are withheld where the dose grid covers less of it."""
+
+
+class MetadataSection(Section):
+    """Case metadata."""
+
+    enabled: bool = True
+    """Run the stage."""
+    include_identifiers: bool = False
+    """Write direct identifiers (names, birth dates) into the tables."""
+
+
+class QualityControlSection(Section):
+    """Quality control."""
+
+    enabled: bool = True
+    """Run the stage."""
+
+
+class RadiomicsSection(Section):
+    """PyRadiomics features."""
+
+    enabled: bool = True
+    """Run the stage."""
+    sequential: bool = False
+    """One structure after another, without a process pool."""
+    params_file: Path | None = None
+    """PyRadiomics parameter file for CT; null: the packaged one."""
+    mr_params_file: Path | None = None
+    """PyRadiomics parameter file for MR; null: the packaged one."""
+    pet_params_file: Path | None = None
+    """PyRadiomics parameter file for PET; null: the packaged one."""
+    thread_limit: AutomaticCount = None
+    """Threads of one worker process; null: 1. The number of workers shrinks accordingly."""
+    skip_rois: Texts = ("body", "couchsurface", "couchinterior", "couchexterior", "bones", "m1", "m2")
+    """Structures that are never extracted."""
+    min_voxels: Annotated[Integer, Field(ge=0)] = 64
+    """Smaller structures are skipped."""
+    max_voxels: Count = 1_500_000_000
+    """Larger structures are skipped."""
+    task_timeout_s: Seconds | None = 1800.0
+    """Time limit of one structure in seconds; null: none."""
+    python: Path | None = None
+    """Python interpreter of the radiomics environment; null: found by itself."""
+
+
+class SegmentationPerturbationSection(Section):
+    """The axes of perturbation: noise, translation, contour, volume. A key that is set overrides the profile's."""
+
+    profile: Annotated[
+        Literal["volume", "mild", "standard", "aggressive"],
+        Field(validation_alias=AliasChoices("profile", "intensity")),
+    ] = "volume"
+    """`volume` changes volumes only; `mild`, `standard`, `aggressive` have 12, 81, 315 states (older name of the key:
+    `intensity`)."""
+    small_volume_changes: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] = (-0.15, 0.0, 0.15)
+    """Relative changes of volume."""
+    large_volume_changes: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] | None = None
+    """Larger changes of volume of the profile `aggressive`; null: the profile's."""
+    max_translation_mm: NotNegative | None = None
+    """Largest translation in millimetres; null: the profile's."""
+    n_random_contour_realizations: Annotated[Integer, Field(ge=0)] | None = None
+    """Randomised contours; null: the profile's."""
+    contour_randomization_mm: NotNegative | None = None
+    """Size of the contour randomisation in millimetres; null: half of the translation."""
+    noise_levels: Annotated[tuple[NotNegative, ...], BeforeValidator(_one_or_many)] | None = None
+    """Standard deviations of the added Gaussian noise in the image's unit (HU for CT); null: the profile's."""
+    apply_to_structures: Texts | None = None
+    """Patterns of structure names; null: `structures.robustness.include`."""
+
+
+class IccSection(Section):
+    """Intraclass correlation."""
+
+    implementation: Literal["vectorised", "pingouin"] = "vectorised"
+    """`vectorised` computes all features at once; `pingouin` one by one with that library."""
+    icc_type: Literal["ICC1", "ICC2", "ICC3"] = "ICC3"
+    """The form of the coefficient, after Shrout and Fleiss, for single ratings."""
+    ci: bool = True
+    """Confidence intervals; features are then judged by the lower bound."""
+
+
+class EnabledSection(Section):
+    """A switch."""
+
+    enabled: bool = True
+    """Compute it."""
+
+
+class RobustnessMetricsSection(Section):
+    """What is computed over the perturbation states."""
+
+    icc: IccSection = IccSection()
+    cov: EnabledSection = EnabledSection()
+    """Coefficient of variation."""
+    qcd: EnabledSection = EnabledSection()
+    """Quartile coefficient of dispersion."""
+
+
+class IccThresholdSection(Section):
+    """Bounds of the intraclass correlation (its lower confidence bound, where there is one)."""
+
+    robust: Number = 0.90
+    """From here on robust."""
+    acceptable: Number = 0.75
+    """From here on acceptable."""
+
+
+class CovThresholdSection(Section):
+    """Bounds of the coefficient of variation in percent."""
+
+    robust_pct: NotNegative = 10.0
+    """Up to here robust."""
+    acceptable_pct: NotNegative = 20.0
+    """Up to here acceptable."""
+
+
+class RobustnessThresholdsSection(Section):
+    """From which value on a feature is called robust or acceptable."""
+
+    icc: IccThresholdSection = IccThresholdSection()
+    cov: CovThresholdSection = CovThresholdSection()
+
+
+class RobustnessSection(Section):
+    """Robustness of every feature under perturbation."""
+
+    enabled: bool = True
+    """Run the stage."""
+    modes: Annotated[tuple[Literal["segmentation_perturbation"], ...], BeforeValidator(_one_or_many)] = (
+        "segmentation_perturbation",
+    )
+    """What is perturbed."""
+    base_seed: Integer = 42
+    """Seed of all random draws."""
+    segmentation_perturbation: SegmentationPerturbationSection = SegmentationPerturbationSection()
+    metrics: RobustnessMetricsSection = RobustnessMetricsSection()
+    thresholds: RobustnessThresholdsSection = RobustnessThresholdsSection()
+
+
+class AggregationSection(Section):
+    """Cohort tables."""
+
+    threads: AutomaticCount = None
+    """Courses that are read at once; null: the CPU count."""
+    strict: bool = False
+    """Fail where a course is missing, instead of listing it as missing."""
+    clinical: Path | None = None
+    """A CSV of clinical data that is joined to the analysis table."""
+
+
+class EnvironmentsSection(Section):
+    """Names of the two conda environments."""
+
+    main: str = "rtpipeline"
+    """The environment that runs everything but radiomics."""
+    radiomics: str = "rtpipeline-radiomics"
+    """The environment with PyRadiomics."""
+
+
+class Configuration(Section):
+    """The effective configuration of a run."""
+
+    dicom_root: Path | None = None
+    """The folder with the DICOM export; usually given as `--dicom-root`."""
+    output_dir: Path = Path("Output")
+    """Where the results go; usually given as `--outdir`."""
+    logs_dir: Path | None = None
+    """Where the logs go; null: `Logs` in the output folder."""
+    cores: AutomaticCount = None
+    """CPU cores that the run may use; null: all that this process may use."""
+    max_workers: WorkerCount = None
+    """Upper limit of the worker budget (older name: `workers`); null: the cores less the reserved ones."""
+    scheduler: SchedulerSection = SchedulerSection()
+    organize: OrganizeSection = OrganizeSection()
+    structures: StructuresSection = StructuresSection()
+    segmentation: SegmentationSection = SegmentationSection()
+    custom_models: CustomModelsSection = CustomModelsSection()
+    custom_structures: Path | None = None
+    """A YAML file of structures made of others (unions, margins, …); null: none."""
+    ct_cropping: CroppingSection = CroppingSection()
+    dvh: DvhSection = DvhSection()
+    metadata: MetadataSection = MetadataSection()
+    qc: QualityControlSection = QualityControlSection()
+    radiomics: RadiomicsSection = RadiomicsSection()
+    radiomics_robustness: RobustnessSection = RobustnessSection()
+    aggregation: AggregationSection = AggregationSection()
+    environments: EnvironmentsSection = EnvironmentsSection()
+
+    def value(self, dotted: str) -> Any:
+        """The value (or section) at a dotted key, for example `segmentation.device`."""
+        current: Any = self
+        for part in dotted.split("."):
+            current = getattr(current, part)
+        return current
+
+    @property
+    def logs(self) -> Path:
+        """The log folder: `logs_dir`, else `Logs` beside the results."""
+        return self.logs_dir or self.output_dir / "Logs"
+
+    def as_yaml(self) -> str:
+        """The whole configuration as YAML that loads again."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
