@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -149,7 +150,7 @@ def _boolean(value: object) -> bool:
 
 def _is_boolean(value: object) -> bool:
     """Whether it is Python's or NumPy's boolean."""
-    return isinstance(value, bool) or type(value).__name__ in ("bool", "bool_")
+    return isinstance(value, (bool, np.bool_))
 
 
 _CONVERTERS: dict[ColumnType, Callable[[object], object]] = {
