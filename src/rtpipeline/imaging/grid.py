@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ FloatArray = NDArray[np.float64]
 
 POSITION_TOLERANCE_MM = 0.01
 """Positions that differ by less than this are the same position."""
+
+UNIFORMITY_TOLERANCE_MM = 0.1
+"""Planes this close to their evenly spaced places are evenly spaced (and less for planes under 1 mm apart)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +26,8 @@ class Grid:
         direction: (3, 3); its columns are the world unit vectors along increasing column, row and plane index.
         pixel_spacing_mm: (between columns, between rows), that is (x, y); DICOM's PixelSpacing is (y, x).
         plane_offsets_mm: (planes,) strictly increasing distances of the planes from the first, along
-            `direction[:, 2]`; they need not be uniform.
+            `direction[:, 2]`; they need not be uniform. Those that are within `UNIFORMITY_TOLERANCE_MM` of evenly
+            spaced places are stored as evenly spaced.
         columns: number of columns (x).
         rows: number of rows (y).
         plane_thickness_mm: thickness of a plane where there is only one to measure spacing by.
@@ -39,8 +44,12 @@ class Grid:
     def __post_init__(self) -> None:
         if not np.allclose(self.direction.T @ self.direction, np.eye(3), atol=1e-4):
             raise ValueError(f"grid directions are not orthonormal: {self.direction.tolist()}")
-        if len(self.plane_offsets_mm) == 0 or np.any(np.diff(self.plane_offsets_mm) <= 0):
-            raise ValueError("plane offsets must increase strictly and there must be at least one plane")
+        offsets = np.asarray(self.plane_offsets_mm, float)
+        if len(offsets) == 0 or abs(offsets[0]) > 1e-6 or np.any(np.diff(offsets) <= 0):
+            raise ValueError("plane offsets must begin with 0 and increase strictly")
+        even = np.linspace(0.0, offsets[-1], len(offsets))
+        if _evenly_spaced(offsets, even):
+            object.__setattr__(self, "plane_offsets_mm", even)
         if min(self.pixel_spacing_mm) <= 0 or self.columns < 1 or self.rows < 1:
             raise ValueError("pixel spacing, rows and columns must be positive")
 
@@ -74,11 +83,10 @@ class Grid:
         """Shape of an array on this grid: (planes, rows, columns)."""
         return (self.planes, self.rows, self.columns)
 
-    @property
+    @cached_property
     def is_uniform(self) -> bool:
         """Whether the planes are equally spaced."""
-        gaps = np.diff(self.plane_offsets_mm)
-        return len(gaps) < 2 or float(np.ptp(gaps)) < POSITION_TOLERANCE_MM
+        return _evenly_spaced(self.plane_offsets_mm, np.linspace(0.0, self.plane_offsets_mm[-1], self.planes))
 
     @property
     def plane_spacing_mm(self) -> float:
@@ -97,6 +105,19 @@ class Grid:
     def spacing_mm(self) -> tuple[float, float, float]:
         """Spacing along (x, y, z) index axes; see `plane_spacing_mm`."""
         return (*self.pixel_spacing_mm, self.plane_spacing_mm)
+
+    @property
+    def plane_thicknesses_mm(self) -> FloatArray:
+        """(planes,) how much of the patient each plane stands for.
+
+        Half the way to each neighbour, but never more than half the median gap: what is beyond that was not
+        imaged. A plane at an end counts as much outwards as inwards.
+        """
+        if self.is_uniform:
+            return np.full(self.planes, self.plane_spacing_mm)
+        gaps = np.diff(self.plane_offsets_mm)
+        halves = np.minimum(gaps, np.median(gaps)) / 2
+        return np.concatenate([halves[:1], halves]) + np.concatenate([halves, halves[-1:]])
 
     @property
     def voxel_volume_cm3(self) -> float:
@@ -175,6 +196,13 @@ class Volume:
     def __post_init__(self) -> None:
         if self.values.shape != self.grid.shape:
             raise ValueError(f"values of shape {self.values.shape} do not fit a grid of shape {self.grid.shape}")
+
+
+def _evenly_spaced(offsets_mm: FloatArray, even_mm: FloatArray) -> bool:
+    if len(offsets_mm) < 3:
+        return True
+    tolerance = min(UNIFORMITY_TOLERANCE_MM, 0.1 * float(even_mm[1]))
+    return bool(np.abs(offsets_mm - even_mm).max() < tolerance)
 
 
 def _piecewise_linear(x: FloatArray, xp: FloatArray, fp: FloatArray) -> FloatArray:

@@ -1,0 +1,280 @@
+"""Contours → masks: which voxels of a grid have their centre inside a structure's contours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid
+from rtpipeline.imaging.mask import BoolArray, Mask
+
+LARGE_GAP_RATIO = 1.5
+"""Gaps between contour planes that are larger than this many median gaps are taken for real gaps."""
+
+
+@dataclass(frozen=True, eq=False)
+class ContourPlane:
+    """The contours of one plane.
+
+    Attributes:
+        offset_mm: distance of the plane from the origin of the coordinate system, along the planes' normal.
+        contours: (n, 3) world mm each, without exact duplicates.
+    """
+
+    offset_mm: float
+    contours: tuple[FloatArray, ...]
+
+
+def rasterise(contours: Sequence[FloatArray], grid: Grid) -> Mask:
+    """The voxels of `grid` whose centre lies inside closed planar contours.
+
+    Rule: even-odd over all contours of a plane, so that holes may be nested or joined by a keyhole. An exact
+    duplicate counts once, and contours that overlap without one containing the other are united. Every image plane
+    takes the nearest plane of contours in whose slab (see `slabs_mm`) it lies; contours are never moved.
+
+    Args:
+        contours: (n, 3) world mm each, closed, in planes parallel to those of the grid, in any order.
+        grid: where the mask is wanted.
+
+    Returns:
+        The mask, cropped. What was left out or united is told by `rasterise_with_notes`.
+    """
+    return rasterise_with_notes(contours, grid)[0]
+
+
+def rasterise_with_notes(contours: Sequence[FloatArray], grid: Grid) -> tuple[Mask, tuple[str, ...]]:
+    """`rasterise`, and a sentence for everything about the contours that a reader of the result should know."""
+    notes: list[str] = []
+    flat, tilted = _split_by_tilt(contours, grid)
+    if tilted:
+        notes.append(f"{tilted} contours are not parallel to the image planes and were left out")
+    normal = grid.direction[:, 2]
+    start_mm = float(grid.origin_mm @ normal)
+    planes = group_by_plane(flat, normal)
+    duplicates = len(flat) - sum(len(plane.contours) for plane in planes)
+    if duplicates:
+        notes.append(f"{duplicates} contours are exact duplicates and count once")
+    if not planes:
+        return _empty(grid), tuple(notes)
+    offsets = np.array([plane.offset_mm for plane in planes]) - start_mm
+    taken, gap_note = _planes_taken(offsets, grid, planes)
+    notes.extend(gap_note)
+    values = np.zeros(grid.shape, dtype=np.bool_)
+    united = 0
+    for source in np.unique(taken[taken >= 0]):
+        indices = [grid.world_to_index(contour)[:, :2] for contour in planes[source].contours]
+        image, overlapping = _fill_plane(indices, grid.rows, grid.columns)
+        united += overlapping
+        values[taken == source] = image
+    if united:
+        notes.append(f"contours overlap without containing each other on {united} planes and were united")
+    return Mask.cropped(grid, values), tuple(notes)
+
+
+def polygon_area_mm2(contour: FloatArray) -> float:
+    """Area of a closed planar polygon (n, 3) in world mm, by the shoelace formula in three dimensions.
+
+    Half the length of the sum of the cross products of consecutive vertices; never negative.
+    """
+    relative = contour - contour[0]
+    return float(np.linalg.norm(np.cross(relative, np.roll(relative, -1, axis=0)).sum(axis=0)) / 2)
+
+
+def group_by_plane(contours: Sequence[FloatArray], normal: FloatArray) -> list[ContourPlane]:
+    """Put contours that lie in one plane together, by increasing offset along the unit vector `normal`.
+
+    Contours whose mean offsets differ by no more than `POSITION_TOLERANCE_MM` are in one plane. Exact duplicates
+    (the same vertices in the same order, whatever the first vertex or the sense) are kept once.
+    """
+    if not contours:
+        return []
+    offsets = np.array([float(np.mean(contour @ normal)) for contour in contours])
+    order = np.argsort(offsets, kind="stable")
+    breaks = np.flatnonzero(np.diff(offsets[order]) > POSITION_TOLERANCE_MM) + 1
+    groups = []
+    for members in np.split(order, breaks):
+        distinct = {_canonical(contours[member]): contours[member] for member in reversed(members)}
+        kept = tuple(reversed(distinct.values()))
+        groups.append(ContourPlane(float(offsets[members].mean()), kept))
+    return groups
+
+
+def slabs_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper bound (n,) of the slab of tissue that each plane of contours stands for.
+
+    Half the way to the next plane of contours on either side, but no more than half the median gap: a larger gap is
+    a gap between two parts. At the ends, and for a single plane, half the median gap or half of `image_gap_mm`.
+    With fewer than four planes whose median gap is more than twice `image_gap_mm`, the planes are single ones.
+
+    Args:
+        offsets_mm: (n,) strictly increasing offsets of the planes of contours.
+        image_gap_mm: distance of the image planes that the contours were drawn on.
+    """
+    gaps = np.diff(offsets_mm)
+    cap = float(np.median(gaps)) if len(gaps) else image_gap_mm
+    if len(gaps) < 3 and cap > 2 * image_gap_mm + POSITION_TOLERANCE_MM:
+        cap = image_gap_mm
+    halves = np.minimum(gaps, cap) / 2
+    end = np.array([min(cap, float(gaps.min())) / 2 if len(gaps) else cap / 2])
+    return offsets_mm - np.concatenate([end, halves]), offsets_mm + np.concatenate([halves, end])
+
+
+def _empty(grid: Grid) -> Mask:
+    return Mask.cropped(grid, np.zeros(grid.shape, dtype=np.bool_))
+
+
+def _split_by_tilt(contours: Sequence[FloatArray], grid: Grid) -> tuple[list[FloatArray], int]:
+    """The contours that lie in a plane parallel to the grid's, and the number of the others."""
+    tolerance = 0.25 * float(np.min(grid.plane_thicknesses_mm))
+    flat = [contour for contour in contours if np.ptp(contour @ grid.direction[:, 2]) <= tolerance]
+    return flat, len(contours) - len(flat)
+
+
+def _canonical(contour: FloatArray) -> bytes:
+    """The same bytes for the same polygon, whatever its first vertex and its sense."""
+    points = np.round(contour, 3) + 0.0
+    if len(points) > 1 and np.array_equal(points[0], points[-1]):
+        points = points[:-1]
+    first = int(np.lexsort(points.T[::-1])[0])
+    turned = (np.roll(points, -first, axis=0), np.roll(points[::-1], first + 1, axis=0))
+    return min(variant.tobytes() for variant in turned)
+
+
+def _planes_taken(
+    offsets: FloatArray, grid: Grid, planes: Sequence[ContourPlane]
+) -> tuple[NDArray[np.intp], list[str]]:
+    """For every image plane, the plane of contours that it takes (-1 for none), and notes.
+
+    Contours that run along the voxel edges of this very grid are a mask of it: a plane without contours is empty
+    then, and never filled from its neighbours.
+    """
+    notes: list[str] = []
+    image_gap = float(np.median(grid.plane_thicknesses_mm))
+    if _on_voxel_edges(planes, grid):
+        lower, upper = offsets - image_gap / 4, offsets + image_gap / 4
+    else:
+        lower, upper = slabs_mm(offsets, image_gap)
+        gaps = np.diff(offsets)
+        large = int(np.count_nonzero(gaps > LARGE_GAP_RATIO * np.median(gaps))) if len(gaps) > 1 else 0
+        if large:
+            notes.append(f"{large} gaps between contour planes are over 1.5 times the median gap and stay empty")
+    first, last = grid.plane_offsets_mm[0], grid.plane_offsets_mm[-1]
+    reach = image_gap / 2 + POSITION_TOLERANCE_MM
+    beyond = int(np.count_nonzero((offsets < first - reach) | (offsets > last + reach)))
+    if beyond:
+        notes.append(f"{beyond} contour planes lie beyond the image and were left out")
+    nearest = np.abs(grid.plane_offsets_mm[:, None] - offsets[None, :]).argmin(axis=1)
+    inside = (grid.plane_offsets_mm >= lower[nearest] - POSITION_TOLERANCE_MM) & (
+        grid.plane_offsets_mm < upper[nearest] - POSITION_TOLERANCE_MM
+    )
+    return np.where(inside, nearest, -1), notes
+
+
+def _on_voxel_edges(planes: Sequence[ContourPlane], grid: Grid) -> bool:
+    points = np.concatenate([contour for plane in planes for contour in plane.contours])
+    index = grid.world_to_index(points)
+    halves = np.abs(index[:, :2] % 1.0 - 0.5)
+    off_plane = np.abs(index[:, 2] - np.rint(index[:, 2]))
+    return bool(halves.max() < 2e-3 and off_plane.max() < 0.1)
+
+
+def _fill_plane(polygons: Sequence[FloatArray], rows: int, columns: int) -> tuple[BoolArray, bool]:
+    """Pixels whose centre is inside polygons in (column, row) index coordinates, and whether some were united."""
+    members, row, column = _crossings(polygons, rows, columns)
+    if len(polygons) == 1 or not _boxes_overlap(polygons):
+        return _parity(row, column, rows, columns), False
+    groups = _overlapping_groups(members, row, column, polygons, (rows, columns))
+    if groups is None:
+        return _parity(row, column, rows, columns), False
+    image = np.zeros((rows, columns), dtype=np.bool_)
+    for group in np.unique(groups):
+        united = np.zeros((rows, columns), dtype=np.bool_)
+        for member in np.flatnonzero(groups == group):
+            chosen = members == member
+            united |= _parity(row[chosen], column[chosen], rows, columns)
+        image ^= united
+    return image, True
+
+
+def _crossings(
+    polygons: Sequence[FloatArray], rows: int, columns: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Where polygon edges cross the lines of pixel centres: polygon number, row, and first column to the right.
+
+    An edge crosses row r when r lies in [lower end, upper end); so a vertex on a row counts once. Both directions
+    of an edge give the same bits, so that the two sides of a keyhole seam cancel.
+    """
+    starts = np.concatenate(polygons)
+    ends = np.concatenate([np.roll(polygon, -1, axis=0) for polygon in polygons])
+    number = np.repeat(np.arange(len(polygons)), [len(polygon) for polygon in polygons])
+    downwards = starts[:, 1] <= ends[:, 1]
+    low = np.where(downwards[:, None], starts, ends)
+    high = np.where(downwards[:, None], ends, starts)
+    first = np.clip(np.ceil(low[:, 1]), 0, rows).astype(np.intp)
+    stop = np.clip(np.ceil(high[:, 1]), 0, rows).astype(np.intp)
+    count = stop - first
+    edge = np.repeat(np.arange(len(count)), count)
+    row = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    fraction = (row - low[edge, 1]) / (high[edge, 1] - low[edge, 1])
+    x = low[edge, 0] + fraction * (high[edge, 0] - low[edge, 0])
+    column = np.clip(np.ceil(x), 0, columns).astype(np.intp)
+    return number[edge], row, column
+
+
+def _parity(row: NDArray[np.intp], column: NDArray[np.intp], rows: int, columns: int) -> BoolArray:
+    """Pixels with an odd number of crossings at or to the left of their centre."""
+    toggles = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1)) & 1
+    toggles = toggles.astype(np.bool_).reshape(rows, columns + 1)[:, :columns]
+    return np.logical_xor.accumulate(toggles, axis=1)
+
+
+def _boxes_overlap(polygons: Sequence[FloatArray]) -> bool:
+    low = np.array([polygon.min(axis=0) for polygon in polygons])
+    high = np.array([polygon.max(axis=0) for polygon in polygons])
+    overlap = np.all((low[:, None] < high[None]) & (low[None] < high[:, None]), axis=-1)
+    return bool(np.count_nonzero(overlap) > len(polygons))
+
+
+def _overlapping_groups(
+    members: NDArray[np.intp],
+    row: NDArray[np.intp],
+    column: NDArray[np.intp],
+    polygons: Sequence[FloatArray],
+    shape: tuple[int, int],
+) -> NDArray[np.intp] | None:
+    """Number of the group of each polygon; those of one group overlap without containment. None when none do.
+
+    Two polygons overlap so when they share pixels and each has pixels of its own; or when they fill the same pixels
+    and neither lies inside the other (then they are the same outline drawn twice, not an outline and its hole).
+    """
+    count = len(polygons)
+    images = np.empty((count, *shape), dtype=np.bool_)
+    for member in range(count):
+        chosen = members == member
+        images[member] = _parity(row[chosen], column[chosen], *shape)
+    shared = images.sum(axis=0, dtype=np.uint16) > 1
+    crowded = images[:, shared].astype(np.float32)
+    common = crowded @ crowded.T
+    size = images.sum(axis=(1, 2))
+    partly = (common > 0) & (common < size[:, None]) & (common < size[None, :])
+    equal = (common > 0) & (common == size[:, None]) & (common == size[None, :])
+    for one, other in zip(*np.nonzero(np.triu(equal, 1)), strict=True):
+        partly[one, other] = not (_within(polygons[one], polygons[other]) or _within(polygons[other], polygons[one]))
+    partly |= partly.T
+    if not partly.any():
+        return None
+    return connected_components(partly, directed=False)[1].astype(np.intp)
+
+
+def _within(inner: FloatArray, outer: FloatArray) -> bool:
+    """Whether every vertex of `inner` lies inside or on `outer`, and `inner` is the smaller one."""
+    start, end = outer, np.roll(outer, -1, axis=0)
+    y, x = inner[:, 1:2], inner[:, 0:1]
+    crosses = (start[:, 1] <= y) != (end[:, 1] <= y)
+    height = np.where(end[:, 1] == start[:, 1], 1.0, end[:, 1] - start[:, 1])
+    at = start[:, 0] + (y - start[:, 1]) / height * (end[:, 0] - start[:, 0])
+    return bool(np.all((crosses & (at > x)).sum(axis=1) % 2 == 1))
