@@ -1,0 +1,56 @@
+"""What is installed on this side: printed by `python -m rtpipeline.extraction.identity`, compared by the other side."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from rtpipeline import __version__
+
+_PACKAGE = Path(__file__).parent.parent
+_SHARED_SOURCES = (
+    "extraction/*.py",
+    "scheduling/worker_process.py",
+    "scheduling/memory_pressure.py",
+    "scheduling/thread_caps.py",
+    "radiomics_robustness/statistics.py",
+)
+"""What runs in the radiomics environment; it must be the same on both sides."""
+
+
+def source_digest() -> str:
+    """SHA-256 of the source files that both environments share, names included."""
+    digest = hashlib.sha256()
+    for pattern in _SHARED_SOURCES:
+        for file in sorted(_PACKAGE.glob(pattern)):
+            digest.update(file.relative_to(_PACKAGE).as_posix().encode("utf-8") + b"\0")
+            digest.update(file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def identity() -> dict[str, str]:
+    """Versions and source digest of this side, with PyRadiomics and its compiled matrices loaded.
+
+    Raises:
+        ImportError: a library is missing, or was compiled for another NumPy.
+    """
+    import numpy
+    import radiomics  # noqa: F401  loads its compiled modules too
+    import SimpleITK
+
+    return {
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "pyradiomics": version("pyradiomics"),
+        "simpleitk": SimpleITK.Version.VersionString(),
+        "rtpipeline": __version__,
+        "source_digest": source_digest(),
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(identity()) + "\n")
