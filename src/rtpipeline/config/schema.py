@@ -73,11 +73,12 @@ def _one_or_many(value: Any) -> Any:
 
 Integer = Annotated[int, BeforeValidator(_not_a_switch)]
 Number = Annotated[float, BeforeValidator(_not_a_switch)]
-Count = Annotated[Integer, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_not_a_switch)]
+CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_not_a_switch)]
 AutomaticCount = Annotated[Count | None, BeforeValidator(_automatic)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Fraction = Annotated[Number, Field(ge=0, le=1)]
-Seconds = Annotated[Number, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_a_switch)]
+Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_a_switch)]
+Seconds = Annotated[float, Field(gt=0), BeforeValidator(_not_a_switch)]
 Device = Annotated[Literal["gpu", "cpu", "mps"], BeforeValidator(_device)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
@@ -89,7 +90,7 @@ WorkerCount = Annotated[AutomaticCount, Field(validation_alias=AliasChoices("max
 class SchedulerSection(Section):
     """How much of the machine the run may use, and in which order."""
 
-    reserved_cores: Annotated[Integer, Field(ge=0)] = 1
+    reserved_cores: CountOrZero = 1
     """CPU cores left to the operating system; 0 is allowed."""
     parallel_courses: AutomaticCount = None
     """Courses past segmentation that are worked on at once; null: worked out from the cores."""
@@ -110,7 +111,7 @@ class OrganizeSection(Section):
 
     merge_criteria: Literal["same_ct_study", "frame_of_reference"] = "same_ct_study"
     """What plans of one course have in common: the study of their planning CT, or its frame of reference."""
-    max_days_between_plans: Annotated[Integer, Field(ge=0)] | None = None
+    max_days_between_plans: CountOrZero | None = None
     """Plans further apart than this are different courses; null: no limit."""
     course_filter: Texts = ()
     """Only these: `PATIENT` or `PATIENT/COURSE`, as folders are named."""
@@ -207,8 +208,11 @@ class StructuresSection(Section):
     names: Path | None = None
     """A YAML file of patterns and the standard name (TG-263) that each stands for."""
     dvh: SelectionSection = SelectionSection()
+    """Which structures get dose-volume histograms."""
     radiomics: SelectionSection = SelectionSection(sources=("manual", "custom", "custom_model:*"))
+    """Which structures get radiomics; add `auto` to `sources` for the automatic ones (about a hundred a course)."""
     robustness: SelectionSection = SelectionSection(include=("GTV*", "CTV*", "PTV*"), sources=("manual", "custom"))
+    """Which structures are tested for robustness."""
 
 
 class DvhSection(Section):
@@ -253,7 +257,7 @@ class RadiomicsSection(Section):
     """Threads of one worker process; null: 1. The number of workers shrinks accordingly."""
     skip_rois: Texts = ("body", "couchsurface", "couchinterior", "couchexterior", "bones", "m1", "m2")
     """Structures that are never extracted."""
-    min_voxels: Annotated[Integer, Field(ge=0)] = 64
+    min_voxels: CountOrZero = 64
     """Smaller structures are skipped."""
     max_voxels: Count = 1_500_000_000
     """Larger structures are skipped."""
@@ -278,7 +282,7 @@ class SegmentationPerturbationSection(Section):
     """Larger changes of volume of the profile `aggressive`; null: the profile's."""
     max_translation_mm: NotNegative | None = None
     """Largest translation in millimetres; null: the profile's."""
-    n_random_contour_realizations: Annotated[Integer, Field(ge=0)] | None = None
+    n_random_contour_realizations: CountOrZero | None = None
     """Randomised contours; null: the profile's."""
     contour_randomization_mm: NotNegative | None = None
     """Size of the contour randomisation in millimetres; null: half of the translation."""
