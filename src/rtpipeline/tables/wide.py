@@ -1,0 +1,45 @@
+"""Long tables made wide for people: one row per thing, one column per measured value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+_NUMBERS = re.compile(r"(\d+(?:\.\d+)?)")
+
+
+def wide(data: pa.Table, identifiers: Sequence[str], names: str, values: str) -> pa.Table:
+    """Spread the column `values` over one column per distinct text in the column `names`.
+
+    Args:
+        data: the long table.
+        identifiers: columns that together say which row a value belongs to; they are kept, in this order. Rows stand
+            in the order in which they first appear.
+        names: the column with the new columns' names; those are put into natural order (D2 before D50).
+        values: the column with their values.
+
+    Raises:
+        ValueError: a row would get two values of one name.
+    """
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    identity = [data[name].to_pylist() for name in identifiers]
+    for *key, name, value in zip(*identity, data[names].to_pylist(), data[values].to_pylist(), strict=True):
+        row = rows.setdefault(tuple(key), {})
+        if name in row:
+            where = ", ".join(f"{column} {part}" for column, part in zip(identifiers, key, strict=True))
+            raise ValueError(f"two values of {name} for {where}")
+        row[name] = value
+    new = sorted({name for row in rows.values() for name in row}, key=natural)
+    arrays = [pa.array([key[i] for key in rows], data.schema.field(name).type) for i, name in enumerate(identifiers)]
+    arrays += [pa.array([row.get(name) for row in rows.values()], data.schema.field(values).type) for name in new]
+    return pa.Table.from_arrays(arrays, names=[*identifiers, *new])
+
+
+def natural(text: str) -> tuple[tuple[str, float], ...]:
+    """A sorting key that compares the numbers in names as numbers: `V5Gy` before `V10Gy`."""
+    pieces = _NUMBERS.split(text)
+    numbers = [float(piece) for piece in pieces[1::2]]
+    return tuple(zip(pieces[0::2], [*numbers, -1.0], strict=True))
