@@ -77,6 +77,16 @@ class Mask:
         Raises:
             ValueError: this mask's voxels are not voxels of `grid`.
         """
+        values = np.zeros(grid.shape, dtype=np.bool_)
+        values[self.box_on(grid)] = self.values
+        return values
+
+    def box_on(self, grid: Grid) -> tuple[slice, slice, slice]:
+        """Slices (planes, rows, columns) of this mask's own array on the grid that it was cropped from.
+
+        Raises:
+            ValueError: this mask's voxels are not voxels of `grid`.
+        """
         first = grid.world_to_index(self.grid.origin_mm)
         column, row, plane = (int(index) for index in np.rint(first))
         box = (
@@ -87,9 +97,7 @@ class Mask:
         inside = all(part.start >= 0 and part.stop <= size for part, size in zip(box, grid.shape, strict=True))
         if not inside or not _same_lattice(grid.crop(*box), self.grid):
             raise ValueError("the mask's voxels are not voxels of this grid; resample it first")
-        values = np.zeros(grid.shape, dtype=np.bool_)
-        values[box] = self.values
-        return values
+        return box
 
 
 def bounding_box(values: BoolArray) -> tuple[slice, slice, slice]:
