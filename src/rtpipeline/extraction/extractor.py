@@ -12,6 +12,7 @@ from typing import Any
 
 import SimpleITK as sitk
 from radiomics.featureextractor import RadiomicsFeatureExtractor
+from ruamel.yaml.error import YAMLError  # type: ignore[import-not-found, unused-ignore]  the library's YAML reader
 
 
 class ParameterError(ValueError):
@@ -30,7 +31,7 @@ def read_parameters(file: Path) -> dict[str, Any]:
     """
     try:
         library = RadiomicsFeatureExtractor(str(file))
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, YAMLError) as error:
         raise ParameterError(f"{file}: {error}") from error
     return {
         "setting": library.settings,
@@ -43,7 +44,7 @@ class PreparedExtractor(RadiomicsFeatureExtractor):
     """Extracts from an image and a mask that are resampled and cut already."""
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
-        super().__init__(**{**parameters["setting"], "additionalInfo": False})
+        super().__init__(**{**parameters["setting"], "additionalInfo": False, "label": 1})
         self.enabledImagetypes = dict(parameters["imageType"])
         self.enabledFeatures = dict(parameters["featureClass"])
 
