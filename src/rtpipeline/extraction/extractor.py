@@ -12,7 +12,7 @@ from typing import Any
 
 import SimpleITK as sitk
 from radiomics.featureextractor import RadiomicsFeatureExtractor
-from ruamel.yaml.error import YAMLError  # type: ignore[import-not-found, unused-ignore]  the library's YAML reader
+from ruamel.yaml.error import YAMLError  # type: ignore[import-not-found]
 
 
 class ParameterError(ValueError):
