@@ -10,7 +10,7 @@ _PHRASES = (
     "cuda out of memory",
     "cublas status alloc failed",
     "cudnn status alloc failed",
-    "std::bad_alloc",
+    "std::bad alloc",
     "bad allocation",
     "cannot allocate memory",
     "failed to allocate",
@@ -19,6 +19,7 @@ _PHRASES = (
     "mmap failed",
     "memoryerror",
 )
+# A message is compared with its underscores as spaces, because CUDA names its errors like CUBLAS_STATUS_ALLOC_FAILED.
 _PATTERN = re.compile("|".join([*map(re.escape, _PHRASES), r"\boom\b"]))
 
 KILLED_EXIT_CODES = frozenset({-signal.SIGKILL, 128 + signal.SIGKILL})

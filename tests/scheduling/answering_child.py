@@ -1,0 +1,37 @@
+"""A child process for tests: answers, prints, raises, hangs or dies as it is told."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from rtpipeline.scheduling.worker_process import serve
+
+EXECUTOR = ThreadPoolExecutor(4)
+
+
+def later(seconds, reply):
+    time.sleep(seconds)
+    return reply
+
+
+def handle(request):
+    if "print" in request:
+        print(request["print"])  # noqa: T201
+    if "stderr" in request:
+        sys.stderr.write(request["stderr"] + "\n")
+    if "raise" in request:
+        raise ValueError(request["raise"])
+    if "exit" in request:
+        os._exit(request["exit"])
+    if "grandchild" in request:
+        return {"pid": subprocess.Popen(["sleep", "600"]).pid}
+    if "concurrently" in request:
+        return EXECUTOR.submit(later, request["concurrently"], {"after": request["concurrently"]})
+    time.sleep(request.get("sleep", 0))
+    return {"echo": request, "pid": os.getpid()}
+
+
+if __name__ == "__main__":
+    serve(handle)

@@ -1,0 +1,167 @@
+import itertools
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rtpipeline.outcome import StageError, failed, ok
+from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Task
+from rtpipeline.scheduling.worker_process import WorkerError, WorkerProcess
+
+HERE = Path(__file__).parent
+
+
+def test_outcomes_come_in_the_order_of_the_tasks_and_needs_are_kept():
+    ended = []
+    tasks = [
+        Task("b", "Second", lambda grant: ended.append("b") or ok(), needs=("a",)),
+        Task("a", "First", lambda grant: ended.append("a") or ok()),
+    ]
+    assert list(AdaptivePool(budget=4).run(tasks)) == ["b", "a"]
+    assert ended == ["a", "b"]
+
+
+def test_a_stage_error_fails_its_task_and_nothing_else():
+    def fail(grant):
+        raise StageError("no CT")
+
+    outcomes = AdaptivePool(budget=2).run([Task("a", "A", fail), Task("b", "A", lambda grant: ok(), needs=("a",))])
+    assert (outcomes["a"].status, outcomes["a"].reason) == ("failed", "no CT")
+    assert outcomes["b"].status == "ok"
+
+
+def test_a_defect_fails_its_task_with_the_traceback_in_the_log(caplog):
+    outcomes = AdaptivePool(budget=1).run([Task("a", "A", lambda grant: 1 / 0)])
+    assert outcomes["a"].reason == "ZeroDivisionError: division by zero"
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 5])
+def test_tokens_never_exceed_the_budget(budget):
+    lock, held, peak = threading.Lock(), 0, 0
+
+    def work(grant):
+        nonlocal held, peak
+        with lock:
+            held += grant.tokens
+            peak = max(peak, held)
+        time.sleep(0.01)
+        with lock:
+            held -= grant.tokens
+        return ok()
+
+    tasks = [Task(f"{number}", "Work", work, tokens=1 + number % 7) for number in range(20)]
+    outcomes = AdaptivePool(budget=budget).run(tasks)
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+    assert peak <= budget
+
+
+def test_courses_past_segmentation_are_capped():
+    lock, at_work, peak = threading.Lock(), [], 0
+
+    def work_on(group):
+        def work(grant):
+            nonlocal peak
+            with lock:
+                at_work.append(group)
+                peak = max(peak, len(set(at_work)))
+            time.sleep(0.02)
+            with lock:
+                at_work.remove(group)
+            return ok()
+
+        return work
+
+    tasks = [Task(f"{group}{n}", "Work", work_on(group), group=group) for group in "abcd" for n in range(3)]
+    AdaptivePool(budget=8, parallel_groups=2).run(tasks)
+    assert peak == 2
+
+
+def test_a_task_that_always_runs_out_of_memory_fails_after_finitely_many_tries():
+    tries = []
+
+    def work(grant):
+        tries.append(grant)
+        return failed("CUDA out of memory", memory_pressure=True)
+
+    outcomes = AdaptivePool(budget=8).run([Task("a", "A", work)])
+    assert outcomes["a"].reason == "CUDA out of memory"
+    assert len(tries) == 4  # with 8, 4, 2 and 1 workers
+
+
+def test_other_failures_are_not_tried_again():
+    tries = []
+
+    def work(grant):
+        tries.append(grant)
+        return failed("no such file")
+
+    AdaptivePool(budget=8).run([Task("a", "A", work)])
+    assert len(tries) == 1
+
+
+def test_cancelling_starts_nothing_more():
+    cancelled = threading.Event()
+    tasks = [Task("a", "A", lambda grant: cancelled.set() or ok()), Task("b", "A", lambda grant: ok(), needs=("a",))]
+    outcomes = AdaptivePool(budget=1, cancelled=cancelled).run(tasks)
+    assert outcomes["a"].status == "ok"
+    assert outcomes["b"].status == "failed"
+
+
+@pytest.mark.parametrize(
+    "tasks",
+    [
+        [Task("a", "A", lambda grant: ok()), Task("a", "A", lambda grant: ok())],
+        [Task("a", "A", lambda grant: ok(), needs=("b",)), Task("b", "A", lambda grant: ok(), needs=("a",))],
+        [Task("a", "A", lambda grant: ok(), needs=("z",))],
+    ],
+)
+def test_impossible_graphs_are_refused(tasks):
+    with pytest.raises(ValueError, match=r"same key|need each other|not there"):
+        AdaptivePool(budget=1).run(tasks)
+
+
+def test_one_child_of_six_without_gpu_memory_halves_the_pool_which_recovers(tmp_path, caplog):
+    """Six real children segment on one GPU slot while others compute; the third runs out of GPU memory once."""
+    spans, out_of_memory = [], threading.Event()
+
+    def segment(number):
+        def work(grant):
+            begin = time.monotonic()
+            child = WorkerProcess(
+                "answering_child", log_file=tmp_path / f"{number}.log", environment={"PYTHONPATH": str(HERE)}
+            )
+            try:
+                if number == 2 and not out_of_memory.is_set():
+                    out_of_memory.set()
+                    child.call({"stderr": "torch.OutOfMemoryError: CUDA out of memory", "exit": 1})
+                child.call({"sleep": 0.05})
+            except WorkerError as error:
+                return failed(str(error), memory_pressure=error.memory_pressure)
+            finally:
+                child.close()
+                spans.append((begin, time.monotonic(), grant.device))
+            return ok()
+
+        return work
+
+    tasks = [
+        *(Task(f"course{n} segmentation", "Segmentation", segment(n), slots="segmentation") for n in range(6)),
+        *(
+            Task(f"course{n} dvh", "DVH", lambda grant: time.sleep(0.02) or ok(), needs=(f"course{n} segmentation",))
+            for n in range(6)
+        ),
+    ]
+    with caplog.at_level(logging.INFO):
+        outcomes = AdaptivePool(budget=4, slots={"segmentation": ("gpu:0",)}).run(tasks)
+
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+    assert "workers 4 -> 2" in caplog.text
+    assert "workers 3 -> 4" in caplog.text
+    assert len(spans) == 7
+    spans.sort()
+    assert all(end <= next_begin for (_, end, _), (next_begin, _, _) in itertools.pairwise(spans))
+    assert {device for _, _, device in spans} == {"gpu:0"}
+    assert "Segmentation: 6/6 (100%)" in caplog.text
