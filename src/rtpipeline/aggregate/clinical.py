@@ -1,0 +1,104 @@
+"""The clinical table of a study: a CSV file, one row per patient or per course, joined to the analysis table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from rtpipeline.outcome import StageError
+
+PATIENT = "patient_id"
+COURSE = "course_id"
+_DELIMITERS = ",;\t"
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class ClinicalTable:
+    """A clinical table as read.
+
+    Attributes:
+        file: where it was read from.
+        keys: the columns that it is joined by: patient_id, or patient_id and course_id.
+        data: all columns. A column is of integers or numbers where every value is plainly one and none begins with a
+            needless zero; identifiers and everything else are text. An empty cell is null.
+    """
+
+    file: Path
+    keys: tuple[str, ...]
+    data: pa.Table
+
+    def row_of(self, patient_id: str, course_id: str) -> int | None:
+        """The number of the row of a course, or None."""
+        return self.rows_by_key.get((patient_id, course_id)[: len(self.keys)])
+
+    @cached_property
+    def rows_by_key(self) -> dict[tuple[str, ...], int]:
+        """Number of each row by the values of `keys`."""
+        columns = [self.data[key].to_pylist() for key in self.keys]
+        return {values: number for number, values in enumerate(zip(*columns, strict=True))}
+
+
+def read_clinical(file: Path) -> ClinicalTable:
+    """Read a clinical CSV: UTF-8, a header line, separated by commas, semicolons or tabs.
+
+    Raises:
+        StageError: the file cannot be read, has no patient_id column, or has two rows for the same key.
+    """
+    header, rows = _read_rows(file)
+    if PATIENT not in header:
+        raise StageError(f"{file}: there is no column {PATIENT}; the columns are {', '.join(header)}")
+    twice = [name for name, count in Counter(header).items() if count > 1]
+    if twice:
+        raise StageError(f"{file}: two columns are named {twice[0]!r}; give each its own name")
+    keys = (PATIENT, COURSE) if COURSE in header else (PATIENT,)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
+    arrays = [_array(values, is_key=name in keys) for name, values in zip(header, columns, strict=True)]
+    table = ClinicalTable(file, keys, pa.Table.from_arrays(arrays, names=header))
+    if len(table.rows_by_key) < len(rows):
+        positions = [header.index(key) for key in keys]
+        counts = Counter(tuple(row[position] for position in positions) for row in rows)
+        repeated = next(values for values, count in counts.items() if count > 1)
+        named = ", ".join(f"{key} {value!r}" for key, value in zip(keys, repeated, strict=True))
+        raise StageError(f"{file}: more than one row for {named}; keep one row for each {' and '.join(keys)}")
+    return table
+
+
+def _read_rows(file: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise StageError(f"{file}: the clinical table cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise StageError(f"{file}: the clinical table is not UTF-8; save it as CSV UTF-8") from error
+    first_line = text.partition("\n")[0]
+    delimiter = max(_DELIMITERS, key=first_line.count)
+    lines = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(keepends=True), delimiter=delimiter)]
+    if not lines:
+        raise StageError(f"{file}: the clinical table is empty")
+    header, *rows = lines
+    rows = [row for row in rows if any(row)]
+    for row in rows:
+        if len(row) != len(header):
+            raise StageError(f"{file}: a row has {len(row)} cells where the header has {len(header)}: {row[0]!r}")
+    return header, rows
+
+
+def _array(values: Sequence[str], *, is_key: bool) -> pa.Array:
+    given = [value for value in values if value]
+    convert: Any = str
+    if given and not is_key and all(_INTEGER.fullmatch(value) for value in given):
+        convert = int
+    elif given and not is_key and all(_NUMBER.fullmatch(value) for value in given):
+        convert = float
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    return pa.array([convert(value) if value else None for value in values], types[convert])
