@@ -144,7 +144,7 @@ def _cell_integrals(
     dy = y1 - y0
 
     def total(values: FloatArray) -> FloatArray:
-        return np.bincount(where, values, minlength=cells).reshape(shape)
+        return np.bincount(where, values, minlength=cells).reshape(shape).astype(np.float64)
 
     cover = total(dy)
     cover_y = total(0.5 * (y1 + y0) * dy)
@@ -221,7 +221,8 @@ def _inside_after(strips: _Strips, polygons: int) -> NDArray[np.bool_]:
 def _areas_to_the_right(strips: _Strips) -> FloatArray:
     """Area of the trapezoid between each piece and the next one; the last piece of a strip has none."""
     width = 0.5 * (np.diff(strips.x_low) + np.diff(strips.x_high))
-    area = np.where(np.diff(strips.strip) == 0, width * np.diff([strips.y_low, strips.y_high], axis=0)[0, :-1], 0.0)
+    height = strips.y_high - strips.y_low
+    area = np.where(np.diff(strips.strip) == 0, width * height[:-1], 0.0)
     return np.append(np.maximum(area, 0.0), 0.0)
 
 
