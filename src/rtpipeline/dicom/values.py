@@ -1,0 +1,103 @@
+"""Attribute values as plain Python values; what is missing or malformed is empty, never an exception.
+
+Files come from outside and may hold anything. A value that its VR does not allow is treated as not given.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pydicom.config import disable_value_validation
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as DicomSequence
+
+MALFORMED_VALUE_ERRORS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    LookupError,
+)
+"""What pydicom raises when it converts a value that its VR does not allow."""
+
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def as_text(dataset: Dataset, keyword: str) -> str:
+    """A text without control characters and surrounding spaces; several values are joined by a backslash."""
+    value = _value(dataset, keyword)
+    if value is None:
+        return ""
+    text = "\\".join(map(str, value)) if isinstance(value, (MultiValue, list, tuple)) else str(value)
+    return _CONTROL_CHARACTERS.sub("", text).strip()
+
+
+def as_uid(dataset: Dataset, keyword: str) -> str:
+    """A UID; empty when it is not one word."""
+    text = as_text(dataset, keyword)
+    return text if len(text.split()) == 1 else ""
+
+
+def as_date(dataset: Dataset, keyword: str) -> str:
+    """A date as `YYYY-MM-DD`; empty when it is no date of the calendar."""
+    text = as_text(dataset, keyword).replace("-", "").replace(".", "")[:8]
+    try:
+        return datetime.datetime.strptime(text, "%Y%m%d").date().isoformat()
+    except ValueError:
+        return ""
+
+
+def as_number(dataset: Dataset, keyword: str) -> float | None:
+    """A finite number (the first of several)."""
+    numbers = as_numbers(dataset, keyword)
+    return numbers[0] if numbers else None
+
+
+def as_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """Finite numbers; empty when one of them is not."""
+    value = _value(dataset, keyword)
+    if value is None:
+        return ()
+    several = value if isinstance(value, (MultiValue, list, tuple)) else [value]
+    try:
+        numbers = tuple(float(one) for one in several)
+    except MALFORMED_VALUE_ERRORS:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
+
+
+def as_integer(dataset: Dataset, keyword: str) -> int | None:
+    """A whole number of at most 64 bits (the first of several)."""
+    number = as_number(dataset, keyword)
+    return int(number) if number is not None and number.is_integer() and abs(number) < 2**63 else None
+
+
+def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+    """The items of a sequence; none when it is missing."""
+    value = _value(dataset, keyword)
+    return list(value) if isinstance(value, DicomSequence) else []
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Read without a warning for each value that breaks its VR's rules; here such values are treated as not given."""
+    with warnings.catch_warnings(), disable_value_validation():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    try:
+        value = dataset.get(keyword)
+    except MALFORMED_VALUE_ERRORS:
+        return None
+    return None if value == "" else value
