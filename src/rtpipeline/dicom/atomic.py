@@ -1,0 +1,34 @@
+"""Writing a DICOM file so that it is there completely or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ImplicitVRLittleEndian
+
+
+def save(path: Path, dataset: pydicom.Dataset) -> None:
+    """Write `dataset` to `path` in implicit VR little endian, replacing what is there only when it is complete.
+
+    Implicit VR, because a value of more than 64 kB (a long contour) loses its type in explicit VR.
+    """
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dataset.file_meta = meta
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            pydicom.dcmwrite(file, dataset, implicit_vr=True, little_endian=True, enforce_file_format=True)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
