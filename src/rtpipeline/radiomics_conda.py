@@ -146,7 +146,7 @@ def _checked(python: Path, found_as: str, identity: dict[str, str]) -> Radiomics
         )
     if identity["source_digest"] != source_digest():
         raise StageError(
-            f"the rtpipeline {versions['rtpipeline']} in the radiomics environment {python} is not the same as this one "
+            f"the rtpipeline {versions['rtpipeline']} in the radiomics environment {python} is not this one "
             f"({__version__}): install this one there too (`{python} -m pip install --no-deps <the project's folder>`)"
         )
     return RadiomicsEnvironment(python, found_as, versions)
