@@ -1,0 +1,125 @@
+"""`rtpipeline validate`: is this configuration usable, and is there DICOM in this folder? Nothing is started."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtpipeline.cli.checks import Check, report
+from rtpipeline.cli.console import configuration_from
+from rtpipeline.cli.environment_checks import environment_checks
+from rtpipeline.config import Configuration
+
+_FILES_LOOKED_AT = 2000
+_DICOM_PREFIX_OFFSET = 128
+
+
+def command(
+    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
+    dicom_root: Annotated[Path | None, typer.Option(help="Folder of the DICOM export.")] = None,
+    outdir: Annotated[Path | None, typer.Option(help="Folder for courses and results.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a configuration and an input folder; start nothing."""
+    flags = {"dicom_root": dicom_root, "output_dir": outdir}
+    configuration, file = configuration_from(config or [], flags, os.environ)
+    checks = [
+        Check("configuration", "ok", str(file) if file else "defaults (no file)"),
+        input_check(configuration.dicom_root),
+        output_check(configuration.output_dir),
+        *named_file_checks(configuration),
+        *custom_model_checks(configuration),
+        *environment_checks(configuration),
+    ]
+    report(checks, as_json=as_json)
+
+
+def input_check(folder: Path | None) -> Check:
+    """The DICOM folder: there, readable, and with something that looks like DICOM in it."""
+    if folder is None:
+        return Check("DICOM root", "note", "none given", "--dicom-root, or dicom_root in the configuration")
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        return Check("DICOM root", "problem", f"{folder} {what}", "name the folder of the export")
+    looked_at = 0
+    for file in _files_below(folder):
+        looked_at += 1
+        if _looks_like_dicom(file):
+            return Check("DICOM root", "ok", f"{folder}")
+        if looked_at == _FILES_LOOKED_AT:
+            detail = f"{folder}: none of the first {looked_at} files begins as DICOM files usually do"
+            return Check("DICOM root", "note", detail, "look whether it is the right folder")
+    if not looked_at:
+        return Check("DICOM root", "problem", f"{folder} has no files", "name the folder of the export")
+    detail = f"{folder}: none of its {looked_at} files begins as DICOM files usually do"
+    return Check("DICOM root", "note", detail, "files without the usual beginning are tried all the same")
+
+
+def output_check(folder: Path) -> Check:
+    """The output folder, or the nearest folder above it: can be written to."""
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        return Check("output folder", "problem", f"{existing} is a file", "choose another --outdir")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        detail = f"{existing} cannot be written to ({error.strerror})"
+        return Check("output folder", "problem", detail, "choose another --outdir, or ask for the right to write")
+    return Check("output folder", "ok", str(folder))
+
+
+def named_file_checks(configuration: Configuration) -> Iterator[Check]:
+    """Files that the configuration names."""
+    keys = (
+        "custom_structures",
+        "structures.names",
+        "radiomics.params_file",
+        "radiomics.mr_params_file",
+        "radiomics.pet_params_file",
+        "aggregation.clinical",
+    )
+    for key in keys:
+        file = configuration.value(key)
+        if file is not None:
+            there = file.is_file()
+            fix = "" if there else f"correct {key}; relative paths begin at {Path.cwd()}"
+            yield Check(key, "ok" if there else "problem", f"{file}{'' if there else ' is not there'}", fix)
+
+
+def custom_model_checks(configuration: Configuration) -> Iterator[Check]:
+    """The folder of custom models, when they are enabled."""
+    section = configuration.custom_models
+    if not section.enabled:
+        return
+    if not section.root.is_dir():
+        yield Check("custom_models.root", "problem", f"{section.root} is not there", "correct custom_models.root")
+        return
+    found = sorted(file.parent.name for file in section.root.glob("*/custom_model.yaml"))
+    absent = sorted(set(section.models) - set(found))
+    if absent or not found:
+        detail = f"{section.root}: no custom_model.yaml for {', '.join(absent) or 'any model'}"
+        yield Check("custom_models", "problem", detail, "one folder per model, each with a custom_model.yaml")
+    else:
+        yield Check("custom_models", "ok", f"{', '.join(found)} in {section.root}")
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(parent, name) for name in sorted(names))
+
+
+def _looks_like_dicom(file: Path) -> bool:
+    """Whether a file has the prefix of DICOM part 10, section 7.1."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(_DICOM_PREFIX_OFFSET)
+            return stream.read(4) == b"DICM"
+    except OSError:
+        return False
