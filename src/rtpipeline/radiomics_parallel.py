@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from rtpipeline import extraction
 from rtpipeline.config import Configuration
 from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, JobResult, MaskOnDisk
 from rtpipeline.imaging.grid import Grid, Volume
@@ -27,6 +28,7 @@ __all__ = [
     "JobResult",
     "MaskOnDisk",
     "RadiomicsClient",
+    "packaged_parameters",
     "radiomics_client",
     "store_image",
     "store_mask",
@@ -77,6 +79,12 @@ def store_mask(file: Path, mask: Mask, grid: Grid) -> MaskOnDisk:
     file.parent.mkdir(parents=True, exist_ok=True)
     np.save(file, mask.values)
     return MaskOnDisk(file, (planes.start, rows.start, columns.start))
+
+
+def packaged_parameters(modality: Literal["CT", "MR", "PT"]) -> Path:
+    """The parameter file, in PyRadiomics' format, that comes with this package."""
+    names = {"CT": "ct.yaml", "MR": "mr.yaml", "PT": "pet.yaml"}
+    return Path(extraction.__file__).with_name("parameters") / names[modality]
 
 
 def radiomics_client(configuration: Configuration, resources: Resources) -> RadiomicsClient:
