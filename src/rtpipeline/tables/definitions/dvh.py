@@ -1,0 +1,75 @@
+"""Tables of the dose-volume stage."""
+
+from __future__ import annotations
+
+from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
+
+_STRUCTURE_ORDER = ("patient_id", "course_id", "segmentation_source", "roi_number", "roi_name")
+
+DVH_METRICS = Table(
+    "dvh_metrics",
+    "One row per structure and dose-volume metric.",
+    (
+        *COURSE_COLUMNS,
+        *STRUCTURE_COLUMNS,
+        Column(
+            "metric",
+            "text",
+            "Volume (geometric); Dmean, Dmax, Dmin; D95 (lowest dose of the 95 % of the volume that get most), D2cc "
+            "(the same for 2 cm3); V20Gy (volume that gets at least 20 Gy), V95%Rx (at least 95 % of the prescription); HI "
+            "((D2 - D98) / D50, ICRU 83); Spread (Dmax - Dmin); IntegralDose (Dmean times volume).",
+        ),
+        Column("value", "number", "Its value; empty where it is withheld or not defined."),
+        Column(
+            "unit",
+            "text",
+            "Gy, % of prescription, % (of the structure's volume within the dose grid), cm3, Gy cm3, or none.",
+        ),
+        Column(
+            "status",
+            "text",
+            "ok; withheld: the dose grid does not cover the structure; of the covered part: the grid covers less than "
+            "all, but enough; the structure is smaller: than the volume the dose is asked for; not defined for this "
+            "dose.",
+        ),
+        Column("column", "text", "Name of the metric's column in the wide table."),
+        Column("dose_coverage_fraction", "number", "Fraction of the structure's volume that lies in the dose grid."),
+        Column("prescription_gy", "number", "Dose that relative metrics refer to; empty without one.", "Gy"),
+        Column("prescription_source", "text", "Where the prescription comes from."),
+    ),
+    sort_by=(*_STRUCTURE_ORDER, "metric", "unit"),
+)
+
+DVH_CURVES = Table(
+    "dvh_curves",
+    "One row per structure and point of its cumulative dose-volume curve, which is linear between points.",
+    (
+        *COURSE_COLUMNS,
+        *STRUCTURE_COLUMNS,
+        Column("dose_gy", "number", "Dose.", "Gy"),
+        Column("volume_cm3", "number", "Volume within the dose grid that gets at least this dose.", "cm3"),
+        Column("volume_percent", "number", "The same as part of the volume within the dose grid.", "%"),
+    ),
+    sort_by=(*_STRUCTURE_ORDER, "dose_gy"),
+)
+
+DVH_STATUS = Table(
+    "dvh_status",
+    "One row per structure: whether there is a dose-volume curve of it, and why not.",
+    (
+        *COURSE_COLUMNS,
+        *STRUCTURE_COLUMNS,
+        Column(
+            "status",
+            "text",
+            "ok; partly_covered: the dose grid covers too little of it, only its volume is given; outside: it lies "
+            "outside the dose grid; empty: it has no contours or voxels; failed: it cannot be computed.",
+        ),
+        Column("reason", "text", "Why, where the status is not ok."),
+        Column("volume_cm3", "number", "Volume from its geometry.", "cm3"),
+        Column("dose_coverage_fraction", "number", "Fraction of that volume that lies in the dose grid."),
+        Column("geometry", "text", "contours (slabs of the drawn polygons) or voxels (of a segmentation)."),
+        Column("warnings", "text", "What a reader of the values should know, one sentence after another."),
+    ),
+    sort_by=_STRUCTURE_ORDER,
+)
