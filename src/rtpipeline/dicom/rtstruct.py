@@ -27,10 +27,21 @@ STUDY_COMPONENT_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 """SOP Class that RT Structure Sets name their study with (retired, and still what readers expect)."""
 
 COPIED_FROM_IMAGE = (
-    "SpecificCharacterSet PatientName PatientID PatientBirthDate PatientSex PatientIdentityRemoved "
-    "DeidentificationMethod StudyInstanceUID StudyDate StudyTime StudyID StudyDescription AccessionNumber "
-    "ReferringPhysicianName"
-).split()
+    "SpecificCharacterSet",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "StudyInstanceUID",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +56,7 @@ class Roi:
         contours: (n, 3) closed planar contours in world mm.
         ignored_contours: a sentence for each kind of contour that is not in `contours`.
         frame_of_reference_uid: the frame of reference it was drawn in.
+        description: ROIDescription, empty where there is none.
     """
 
     number: int
@@ -54,6 +66,7 @@ class Roi:
     contours: tuple[FloatArray, ...]
     ignored_contours: tuple[str, ...]
     frame_of_reference_uid: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +201,7 @@ def _content(dataset: pydicom.Dataset) -> StructureSetContent:
                 contours=contours,
                 ignored_contours=ignored,
                 frame_of_reference_uid=str(item.get("ReferencedFrameOfReferenceUID") or ""),
+                description=str(item.get("ROIDescription") or ""),
             )
         )
     frames, series = _references(dataset)

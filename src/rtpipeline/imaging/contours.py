@@ -227,9 +227,9 @@ def _crossings(
 
 def _parity(row: NDArray[np.intp], column: NDArray[np.intp], rows: int, columns: int) -> BoolArray:
     """Pixels with an odd number of crossings at or to the left of their centre."""
-    toggles = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1)) & 1
-    toggles = toggles.astype(np.bool_).reshape(rows, columns + 1)[:, :columns]
-    return np.logical_xor.accumulate(toggles, axis=1)
+    crossings = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1))
+    odd = (crossings & 1).astype(np.bool_).reshape(rows, columns + 1)[:, :columns]
+    return np.logical_xor.accumulate(odd, axis=1)
 
 
 def _boxes_overlap(polygons: Sequence[FloatArray]) -> bool:

@@ -67,7 +67,7 @@ class Grid:
             origin_mm=np.asarray(origin_mm, float),
             direction=np.eye(3) if direction is None else np.asarray(direction, float),
             pixel_spacing_mm=(float(spacing_mm[0]), float(spacing_mm[1])),
-            plane_offsets_mm=np.arange(planes) * float(spacing_mm[2]),
+            plane_offsets_mm=np.arange(planes, dtype=np.float64) * float(spacing_mm[2]),
             columns=columns,
             rows=rows,
             plane_thickness_mm=float(spacing_mm[2]),

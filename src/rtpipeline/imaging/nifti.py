@@ -28,7 +28,7 @@ def read_nifti(path: Path) -> Volume:
         ValueError: the file is not a three-dimensional NIfTI image, or its axes are sheared.
     """
     try:
-        image = nibabel.load(path)
+        image = nibabel.Nifti1Image.from_filename(path)
         values = np.asanyarray(image.dataobj)
     except (nibabel.filebasedimages.ImageFileError, OSError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as NIfTI: {error}") from error

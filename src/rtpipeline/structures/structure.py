@@ -1,0 +1,124 @@
+"""One structure of a course, whether it was drawn or segmented."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import find_objects
+
+from rtpipeline.imaging.contours import rasterise_with_notes
+from rtpipeline.imaging.grid import FloatArray, Grid, Volume
+from rtpipeline.imaging.mask import Mask
+from rtpipeline.imaging.nifti import read_nifti
+from rtpipeline.imaging.resampling import resample
+from rtpipeline.outcome import StageError
+
+
+@dataclass(frozen=True, eq=False)
+class LabelVolume:
+    """A multilabel segmentation, read once for all of its structures.
+
+    Attributes:
+        path: the multilabel NIfTI.
+        label_map: the JSON beside it.
+    """
+
+    path: Path
+    label_map: Path
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Label → name, for the labels that some voxel has.
+
+        Raises:
+            StageError: the label map is missing or not what the segmentation stages write.
+        """
+        try:
+            content = json.loads(self.label_map.read_text(encoding="utf-8"))
+            names = {int(label): str(name) for label, name in content["labels"].items()}
+            counts = {int(label): int(count) for label, count in content.get("voxel_counts", {}).items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StageError(f"{self.label_map} is not a label map ({error}); run the segmentation again") from error
+        return {label: name for label, name in sorted(names.items()) if counts.get(label, 1) > 0}
+
+    @cached_property
+    def volume(self) -> Volume:
+        """The labels (z, y, x).
+
+        Raises:
+            StageError: the file cannot be read.
+        """
+        try:
+            volume = read_nifti(self.path)
+        except ValueError as error:
+            raise StageError(f"{error}; run the segmentation again") from error
+        if not np.issubdtype(volume.values.dtype, np.integer):
+            return Volume(volume.grid, np.rint(volume.values).astype(np.int32))
+        return volume
+
+    @cached_property
+    def boxes(self) -> list[tuple[slice, slice, slice] | None]:
+        """Bounding box of label 1, 2, … (None where no voxel has it)."""
+        return find_objects(self.volume.values)
+
+    def mask(self, label: int, grid: Grid) -> Mask:
+        """The voxels with `label` on `grid`: exactly where the grids are the same, else by nearest neighbour."""
+        box = self.boxes[label - 1] if 0 < label <= len(self.boxes) else None
+        if box is None:
+            return Mask.cropped(grid, np.zeros(grid.shape, dtype=np.bool_))
+        values = self.volume.values[box] == label
+        if self.volume.grid.same_as(grid):
+            whole = (slice(0, grid.planes), box[1], box[2]) if not grid.is_uniform else box
+            return Mask(grid.crop(*whole), np.ascontiguousarray(self.volume.values[whole] == label))
+        part = Volume(self.volume.grid.crop(*box), values)
+        return Mask.cropped(grid, resample(part, grid, interpolation="nearest", outside=False).values)
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """One structure, from one source.
+
+    Attributes:
+        source: `manual`, `auto`, `custom` or `custom_model:<name>`.
+        roi_number: ROINumber in its structure set, or label in its segmentation.
+        roi_name: as drawn, or as the segmentation names it.
+        standard_name: TG-263 name, or empty.
+        interpreted_type: RTROIInterpretedType, or empty.
+        contours: (n, 3) closed planar contours in world mm; None for a structure of a segmentation.
+        labels: the segmentation it is part of; None for a drawn structure.
+        notes: a sentence for everything that was left out when it was read.
+    """
+
+    source: str
+    roi_number: int
+    roi_name: str
+    standard_name: str
+    interpreted_type: str = ""
+    contours: tuple[FloatArray, ...] | None = None
+    labels: LabelVolume | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def mask(self, grid: Grid) -> Mask:
+        """The voxels of `grid` whose centre lies inside; a segmentation's own voxels, never through contours."""
+        return self.mask_with_notes(grid)[0]
+
+    def mask_with_notes(self, grid: Grid) -> tuple[Mask, tuple[str, ...]]:
+        """`mask`, and what a reader of the result should know about how it came about (with `notes`)."""
+        if self.labels is not None:
+            return self.labels.mask(self.roi_number, grid), self.notes
+        mask, notes = rasterise_with_notes(self.contours or (), grid)
+        return mask, self.notes + notes
+
+
+def as_columns(structure: Structure) -> dict[str, object]:
+    """The columns that name a structure in every table (`tables.schema.STRUCTURE_COLUMNS`)."""
+    return {
+        "segmentation_source": structure.source,
+        "roi_number": structure.roi_number,
+        "roi_name": structure.roi_name,
+        "standard_name": structure.standard_name,
+    }
