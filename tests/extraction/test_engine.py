@@ -10,10 +10,13 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from rtpipeline.dicom.image_series import load_image
+from rtpipeline.dicom.rtstruct import read_structure_set
 from rtpipeline.extraction.jobs import ExtractionJob
+from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
-from rtpipeline.radiomics_parallel import RadiomicsClient
+from rtpipeline.radiomics_parallel import RadiomicsClient, packaged_parameters
 
 pytestmark = pytest.mark.radiomics_environment
 
@@ -117,3 +120,23 @@ def test_a_flat_region_has_undefined_features_and_they_are_null(
     assert result.features["original_firstorder_Mean"] == 40.0
     assert result.features["original_firstorder_Variance"] == 0.0
     assert all(value is None or np.isfinite(value) for value in result.features.values())
+
+
+@pytest.mark.real_data
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("roi_name", ["GTV-1", "Spinal-Cord"])
+def test_every_feature_of_a_real_structure_is_bit_identical_to_plain_pyradiomics(
+    roi_name: str,
+    test_data: Path,
+    client: RadiomicsClient,
+    make_job: Callable[..., ExtractionJob],
+    plain_features: Callable[..., dict[str, float]],
+) -> None:
+    volume = load_image(test_data / "LUNG1-001" / "CT")
+    rois = read_structure_set(test_data / "LUNG1-001" / "RTSTRUCT.dcm").rois
+    mask = rasterise(next(roi for roi in rois if roi.name == roi_name).contours, volume.grid)
+
+    (result,) = client.extract([make_job(roi_name, volume, mask, packaged_parameters("CT"))], timeout_s=600)
+
+    assert len(result.features) == 1223
+    assert differences(result.features, plain_features(volume, mask, packaged_parameters("CT"))) == {}
