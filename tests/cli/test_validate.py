@@ -1,0 +1,60 @@
+"""`validate` finds what would stop a run, and starts nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtpipeline.cli.validate import input_check, output_check
+
+
+def validate(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, str]], str]:
+    command = [sys.executable, "-m", "rtpipeline.cli.app", "validate", "--json", *arguments]
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    checks = json.loads(finished.stdout)["checks"] if finished.stdout else []
+    return finished.returncode, {check["name"]: check for check in checks}, finished.stderr
+
+
+def test_wrong_configuration_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("segmentation:\n  devise: cpu\n", encoding="utf-8")
+    code, _, message = validate(tmp_path)
+    assert code == 2
+    assert "line 2: unknown key segmentation.devise; did you mean segmentation.device?" in message
+
+
+def test_named_files_and_folders(tmp_path: Path) -> None:
+    text = "custom_structures: own.yaml\ncustom_models: {enabled: true}\nsegmentation: {enabled: false}\n"
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    code, checks, _ = validate(tmp_path, "--dicom-root", str(tmp_path / "nowhere"))
+    assert code == 1
+    wrong = {name for name, check in checks.items() if check["status"] == "problem"}
+    assert wrong >= {"DICOM root", "custom_structures", "custom_models.root"}
+    assert not list(tmp_path.glob("Output*")), "nothing is written"
+
+
+@pytest.mark.real_data
+def test_real_data_is_found(test_data: Path) -> None:
+    assert input_check(test_data).status == "ok"
+
+
+def test_input_folder(tmp_path: Path) -> None:
+    assert input_check(None).status == "note"
+    assert input_check(tmp_path).status == "problem"
+    (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
+    assert input_check(tmp_path).status == "note"
+    assert input_check(tmp_path / "notes.txt").status == "problem"
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "IM1").write_bytes(bytes(128) + b"DICM")
+    assert input_check(tmp_path).status == "ok"
+
+
+def test_output_folder(tmp_path: Path) -> None:
+    assert output_check(tmp_path / "new" / "deeper").status == "ok"
+    assert output_check(Path("/proc/rtpipeline")).status == "problem"
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert output_check(tmp_path / "file").status == "problem"
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]
