@@ -1,0 +1,141 @@
+"""Stage auto_rtstruct: segmentations and custom structures → RT Structure Sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rtpipeline.config import Configuration
+from rtpipeline.course import CT_KEY, Course, CourseFiles
+from rtpipeline.custom_structures import CustomResult, CustomStructure, evaluate, load_custom_structures
+from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.image_series import read_geometry
+from rtpipeline.dicom.rtstruct import RoiToWrite, write_structure_set
+from rtpipeline.imaging.grid import Grid
+from rtpipeline.imaging.mask import Mask
+from rtpipeline.imaging.polygons import outline
+from rtpipeline.outcome import Outcome, StageError, ok, partial, skipped
+from rtpipeline.scheduling.resources import Resources
+from rtpipeline.structures import Structure
+from rtpipeline.structures.load import (
+    CUSTOM_DESCRIPTION,
+    automatic_structures,
+    custom_model_structures,
+    custom_models,
+    name_rules,
+    source_structures,
+)
+
+AUTOMATIC_LABEL = "RS_auto"
+CUSTOM_LABEL = "RS_custom"
+MODEL_LABEL = "custom_model"
+
+
+def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
+    """Write `RS_auto.dcm`, a structure set for each custom model, and `RS_custom.dcm`.
+
+    `RS_auto.dcm` has every structure of every segmentation of the planning CT. `RS_custom.dcm` has the manual
+    structure set, or else the automatic one, as it is, and the custom structures after it; it is only written when
+    the configuration names custom structures.
+
+    Raises:
+        StageError: the planning CT, a segmentation, the manual structure set or the user's YAML cannot be used.
+    """
+    planning_ct = course.description.planning_ct
+    automatic = automatic_structures(course.files, CT_KEY, name_rules(configuration))
+    models = custom_models(course.files)
+    if planning_ct is None:
+        return skipped("the course has no planning CT to draw structures on")
+    if not automatic and not models and configuration.custom_structures is None:
+        return skipped("there is no segmentation of the planning CT, and no custom structures are configured")
+    images = course.path(planning_ct.folder)
+    staging = CourseFiles(resources.staging)
+    try:
+        grid = read_geometry(images).grid
+        if automatic:
+            _write(staging.automatic_structure_set, images, automatic, grid, AUTOMATIC_LABEL, "ORGAN")
+        for model in models:
+            structures = custom_model_structures(course.files, model, name_rules(configuration))
+            _write(staging.custom_model_structure_set(model), images, structures, grid, MODEL_LABEL, "")
+        counts = {"automatic": len(automatic), "custom_models": len(models)}
+        if configuration.custom_structures is None:
+            return ok(**counts)
+        return _custom(course, configuration, staging, images, grid, counts)
+    except DicomError as error:
+        raise StageError(str(error)) from error
+
+
+def _write(
+    path: Path, images: Path, structures: Sequence[Structure], grid: Grid, label: str, interpreted_type: str
+) -> None:
+    """Write segmented structures as a structure set.
+
+    Raises:
+        StageError: the segmentation does not lie on the planning CT.
+    """
+    for volume in dict.fromkeys(structure.labels for structure in structures if structure.labels is not None):
+        if not volume.volume.grid.same_as(grid):
+            raise StageError(
+                f"{volume.path} does not lie on the voxels of the planning CT in {images}; run the segmentation again"
+            )
+    rois = [RoiToWrite(structure.roi_name, outline(structure.mask(grid)), interpreted_type) for structure in structures]
+    write_structure_set(path, images, rois, label=label)
+
+
+def _custom(
+    course: Course,
+    configuration: Configuration,
+    staging: CourseFiles,
+    images: Path,
+    grid: Grid,
+    counts: dict[str, int],
+) -> Outcome:
+    """Write `RS_custom.dcm` and the warnings about it."""
+    if configuration.custom_structures is None:
+        raise ValueError("no custom structures are configured")
+    definitions = load_custom_structures(configuration.custom_structures)
+    results = evaluate(definitions, source_structures(course, configuration), grid)
+    made = [(result.definition, result.mask) for result in results if result.mask is not None]
+    _write_warnings(staging.custom_structure_warnings, results)
+    bases = [base for base in (course.files.structure_set, staging.automatic_structure_set) if base.exists()]
+    if made:
+        rois = [_custom_roi(definition, mask) for definition, mask in made]
+        base = bases[0] if bases else None
+        write_structure_set(staging.custom_structure_set, images, rois, label=CUSTOM_LABEL, base=base)
+    counts = {**counts, "custom": len(made)}
+    incomplete = [result for result in results if result.status != "ok"]
+    if incomplete:
+        return partial(f"custom structures: {'; '.join(_sentence(result) for result in incomplete)}", **counts)
+    return ok(**counts)
+
+
+def _custom_roi(definition: CustomStructure, mask: Mask) -> RoiToWrite:
+    recipe = f"{CUSTOM_DESCRIPTION}: {definition.operation} of {', '.join(definition.source_structures)}"
+    return RoiToWrite(definition.name, outline(mask), algorithm="SEMIAUTOMATIC", description=recipe)
+
+
+def _sentence(result: CustomResult) -> str:
+    if result.status == "skipped":
+        return f"{result.definition.name} was skipped: {result.reason}"
+    return f"{result.definition.name} lacks {'; '.join(result.missing_sources)}"
+
+
+def _write_warnings(path: Path, results: Sequence[CustomResult]) -> None:
+    """Write what is incomplete or cut off at the edge of the image; nothing where all is well."""
+    entries = [
+        {
+            "structure": result.definition.name,
+            "status": result.status,
+            "reason": result.reason,
+            "missing_sources": list(result.missing_sources),
+            "cropped_sides": list(result.cropped_sides),
+        }
+        for result in results
+        if result.status != "ok" or result.cropped_sides
+    ]
+    if not entries:
+        return
+    note = "Custom structures that were skipped, lack a source, or touch a side of the image, where they may go on."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"note": note, "entries": entries}, indent=2, ensure_ascii=False), encoding="utf-8")
