@@ -16,8 +16,8 @@ DVH_METRICS = Table(
             "metric",
             "text",
             "Volume (geometric); Dmean, Dmax, Dmin; D95 (lowest dose of the 95 % of the volume that get most), D2cc "
-            "(the same for 2 cm3); V20Gy (volume that gets at least 20 Gy), V95%Rx (at least 95 % of the prescription); HI "
-            "((D2 - D98) / D50, ICRU 83); Spread (Dmax - Dmin); IntegralDose (Dmean times volume).",
+            "(the same for 2 cm3); V20Gy (volume that gets at least 20 Gy), V95%Rx (at least 95 % of the "
+            "prescription); HI ((D2 - D98) / D50, ICRU 83); Spread (Dmax - Dmin); IntegralDose (Dmean times volume).",
         ),
         Column("value", "number", "Its value; empty where it is withheld or not defined."),
         Column(

@@ -1,0 +1,154 @@
+"""How an image series was acquired, and of whom, as its headers say it.
+
+Attributes are those of DICOM PS3.3 C.7.1 (Patient), C.7.2.2 (Patient Study), C.8.2.1 (CT Image), C.8.15.3.2 (CT
+Acquisition Details) and C.7.6.4 (Contrast/Bolus).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from rtpipeline.dicom.values import as_date, as_number, as_numbers, as_text, quietly
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Whom an object is of.
+
+    Attributes:
+        name: PatientName; a direct identifier.
+        birth_date: PatientBirthDate, `YYYY-MM-DD`; a direct identifier.
+        sex: PatientSex.
+        age_years: PatientAge in years, as the object has it; None where it is not given.
+        weight_kg: PatientWeight; None where it is not given or zero.
+        height_m: PatientSize; None where it is not given or zero.
+    """
+
+    name: str
+    birth_date: str
+    sex: str
+    age_years: float | None
+    weight_kg: float | None
+    height_m: float | None
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How one image was made; numbers are None and texts empty where they are not given.
+
+    Attributes:
+        manufacturer: Manufacturer.
+        model: ManufacturerModelName.
+        institution: InstitutionName.
+        date: AcquisitionDate, else SeriesDate, else StudyDate, `YYYY-MM-DD`.
+        series_description: SeriesDescription.
+        protocol: ProtocolName.
+        body_part: BodyPartExamined.
+        patient_position: PatientPosition.
+        kvp: KVP, kV.
+        tube_current_ma: XRayTubeCurrent, mA.
+        exposure_mas: Exposure, mAs.
+        exposure_time_ms: ExposureTime, ms.
+        revolution_time_s: RevolutionTime, s.
+        spiral_pitch_factor: SpiralPitchFactor.
+        convolution_kernel: ConvolutionKernel.
+        reconstruction_algorithm: ReconstructionAlgorithm, else ReconstructionMethod.
+        slice_thickness_mm: SliceThickness, mm.
+        reconstruction_diameter_mm: ReconstructionDiameter, mm.
+        rows: Rows.
+        columns: Columns.
+        pixel_spacing_mm: PixelSpacing, (between rows, between columns).
+        contrast_agent: ContrastBolusAgent.
+        contrast_route: ContrastBolusRoute.
+        contrast_volume_ml: ContrastBolusVolume, ml.
+        contrast_flow_rate_ml_per_s: ContrastFlowRate, ml/s.
+    """
+
+    manufacturer: str
+    model: str
+    institution: str
+    date: str
+    series_description: str
+    protocol: str
+    body_part: str
+    patient_position: str
+    kvp: float | None
+    tube_current_ma: float | None
+    exposure_mas: float | None
+    exposure_time_ms: float | None
+    revolution_time_s: float | None
+    spiral_pitch_factor: float | None
+    convolution_kernel: str
+    reconstruction_algorithm: str
+    slice_thickness_mm: float | None
+    reconstruction_diameter_mm: float | None
+    rows: int | None
+    columns: int | None
+    pixel_spacing_mm: tuple[float, ...]
+    contrast_agent: str
+    contrast_route: str
+    contrast_volume_ml: float | None
+    contrast_flow_rate_ml_per_s: float | None
+
+
+def patient_of(dataset: Dataset) -> Patient:
+    """Whom any DICOM object is of."""
+    with quietly():
+        return Patient(
+            name=as_text(dataset, "PatientName"),
+            birth_date=as_date(dataset, "PatientBirthDate"),
+            sex=as_text(dataset, "PatientSex").upper(),
+            age_years=_age_years(as_text(dataset, "PatientAge")),
+            weight_kg=as_number(dataset, "PatientWeight") or None,
+            height_m=as_number(dataset, "PatientSize") or None,
+        )
+
+
+def acquisition_of(dataset: Dataset) -> Acquisition:
+    """How a CT image (or another tomographic one, as far as it says so) was made."""
+    with quietly():
+        return Acquisition(
+            manufacturer=as_text(dataset, "Manufacturer"),
+            model=as_text(dataset, "ManufacturerModelName"),
+            institution=as_text(dataset, "InstitutionName"),
+            date=next(
+                (found for key in ("Acquisition", "Series", "Study") if (found := as_date(dataset, f"{key}Date"))), ""
+            ),
+            series_description=as_text(dataset, "SeriesDescription"),
+            protocol=as_text(dataset, "ProtocolName"),
+            body_part=as_text(dataset, "BodyPartExamined"),
+            patient_position=as_text(dataset, "PatientPosition").upper(),
+            kvp=as_number(dataset, "KVP"),
+            tube_current_ma=as_number(dataset, "XRayTubeCurrent"),
+            exposure_mas=as_number(dataset, "Exposure"),
+            exposure_time_ms=as_number(dataset, "ExposureTime"),
+            revolution_time_s=as_number(dataset, "RevolutionTime"),
+            spiral_pitch_factor=as_number(dataset, "SpiralPitchFactor"),
+            convolution_kernel=as_text(dataset, "ConvolutionKernel"),
+            reconstruction_algorithm=as_text(dataset, "ReconstructionAlgorithm")
+            or as_text(dataset, "ReconstructionMethod"),
+            slice_thickness_mm=as_number(dataset, "SliceThickness"),
+            reconstruction_diameter_mm=as_number(dataset, "ReconstructionDiameter"),
+            rows=_count(dataset, "Rows"),
+            columns=_count(dataset, "Columns"),
+            pixel_spacing_mm=as_numbers(dataset, "PixelSpacing"),
+            contrast_agent=as_text(dataset, "ContrastBolusAgent"),
+            contrast_route=as_text(dataset, "ContrastBolusRoute"),
+            contrast_volume_ml=as_number(dataset, "ContrastBolusVolume"),
+            contrast_flow_rate_ml_per_s=as_number(dataset, "ContrastFlowRate"),
+        )
+
+
+def _count(dataset: Dataset, keyword: str) -> int | None:
+    number = as_number(dataset, keyword)
+    return None if number is None else int(number)
+
+
+def _age_years(text: str) -> float | None:
+    """Years of a DICOM age string: three digits and D, W, M or Y (PS3.5 6.2)."""
+    days = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}.get(text[-1:].upper())
+    if days is None or not text[:-1].isdigit():
+        return None
+    return round(int(text[:-1]) * days / 365.25, 2)

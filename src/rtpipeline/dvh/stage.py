@@ -1,0 +1,138 @@
+"""The DVH stage: every selected structure of a course against the course's dose."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from rtpipeline.config import Configuration
+from rtpipeline.course import Course, CourseFiles
+from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.image_series import read_geometry
+from rtpipeline.dicom.rtdose import read_dose
+from rtpipeline.dvh.structure_dvh import StructureDvh, structure_dvh
+from rtpipeline.dvh.tables import curve_rows, metric_rows, status_rows, workbook_sheets
+from rtpipeline.imaging.grid import Volume
+from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
+from rtpipeline.scheduling.resources import Resources
+from rtpipeline.structures import Structure, course_structures, selected
+from rtpipeline.tables.definitions.dvh import DVH_CURVES, DVH_METRICS, DVH_STATUS
+from rtpipeline.tables.excel import write_workbook
+from rtpipeline.tables.parquet import to_arrow, write_parquet
+
+
+def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
+    """Write metrics, curves and a status per structure; skipped where there is no dose or no structure.
+
+    Raises:
+        StageError: the dose, the planning CT or a structure set cannot be read.
+    """
+    if not course.files.dose.exists():
+        decision = course.description.dose_decision
+        return skipped(f"the course has no dose that stands for it ({decision.label}): {decision.reason}")
+    structures = selected(course_structures(course, configuration), configuration.structures.dvh)
+    if not structures:
+        return skipped("the course has no structure that structures.dvh selects")
+    try:
+        dose = read_dose(course.files.dose)
+        spacing = _image_plane_spacing_mm(course)
+    except DicomError as error:
+        raise StageError(f"{error}; correct or replace the file and organize again") from error
+    results = _compute(structures, dose, spacing, course, configuration, resources)
+    _write(course, configuration, resources, results, float(dose.values.max()))
+    return _outcome(results)
+
+
+def _compute(
+    structures: Sequence[Structure],
+    dose: Volume,
+    image_plane_spacing_mm: float | None,
+    course: Course,
+    configuration: Configuration,
+    resources: Resources,
+) -> list[StructureDvh]:
+    """One result per structure, in their order, by up to `resources.threads` threads."""
+    mismatches = {structure.source: _frame_mismatch(course, structure.source) for structure in structures}
+
+    def compute(structure: Structure) -> StructureDvh:
+        if resources.cancelled.is_set():
+            raise StageError("cancelled")
+        return structure_dvh(
+            structure,
+            dose,
+            image_plane_spacing_mm=image_plane_spacing_mm,
+            minimum_coverage_fraction=configuration.dvh.minimum_dose_coverage_fraction,
+            frame_mismatch=mismatches[structure.source],
+        )
+
+    results = []
+    with ThreadPoolExecutor(max(1, resources.threads), thread_name_prefix="dvh") as executor:
+        for result in executor.map(compute, structures):
+            results.append(result)
+            if result.status == "failed":
+                resources.logger.warning("DVH of %s failed: %s", result.structure.roi_name, result.reason)
+            resources.report_progress(len(results), len(structures))
+    return results
+
+
+def _image_plane_spacing_mm(course: Course) -> float | None:
+    ct = course.description.planning_ct
+    if ct is None:
+        return None
+    return float(np.median(read_geometry(course.path(ct.folder)).grid.plane_thicknesses_mm))
+
+
+def _frame_mismatch(course: Course, source: str) -> str:
+    """Why structures of this source and the dose have no common coordinates; empty where nothing says so."""
+    description = course.description
+    used = {dose.frame_of_reference_uid for dose in description.doses if dose.used} - {""}
+    if source == "manual":
+        frames = {entry.frame_of_reference_uid for entry in description.structure_sets if entry.primary} - {""}
+    else:
+        frames = {description.planning_ct.frame_of_reference_uid} - {""} if description.planning_ct else set()
+    if not used or not frames or frames <= used:
+        return ""
+    return (
+        f"its frame of reference ({', '.join(sorted(frames))}) is not the dose's ({', '.join(sorted(used))}), so their "
+        "coordinates cannot be compared without a registration"
+    )
+
+
+def _write(
+    course: Course,
+    configuration: Configuration,
+    resources: Resources,
+    results: Sequence[StructureDvh],
+    highest_dose_gy: float,
+) -> None:
+    files = CourseFiles(resources.staging)
+    metrics = list(
+        metric_rows(
+            course,
+            results,
+            highest_dose_gy=highest_dose_gy,
+            minimum_coverage_fraction=configuration.dvh.minimum_dose_coverage_fraction,
+        )
+    )
+    status = list(status_rows(course, results))
+    write_parquet(files.dvh_metrics, DVH_METRICS, metrics)
+    write_parquet(files.dvh_curves, DVH_CURVES, curve_rows(course, results))
+    write_parquet(files.dvh_status, DVH_STATUS, status)
+    sheets = workbook_sheets(to_arrow(DVH_METRICS, metrics), to_arrow(DVH_STATUS, status), metrics)
+    write_workbook(files.workbook(files.dvh_metrics), sheets)
+
+
+def _outcome(results: Sequence[StructureDvh]) -> Outcome:
+    counts = dict(sorted(Counter(result.status for result in results).items()))
+    failures = [result for result in results if result.status == "failed"]
+    if len(failures) == len(results):
+        return failed(f"no structure could be computed; the first: {failures[0].reason}", structures=counts)
+    if failures:
+        names = ", ".join(result.structure.roi_name for result in failures)
+        return partial(f"no DVH of {names}; see dvh_status for the reasons", structures=counts)
+    if not any(result.status in ("ok", "partly_covered") for result in results):
+        return partial("no structure lies in the dose grid; see dvh_status", structures=counts)
+    return ok(structures=counts)

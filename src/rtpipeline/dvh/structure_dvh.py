@@ -1,0 +1,104 @@
+"""The dose-volume curve of one structure, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rtpipeline.dvh.cells import cells_of_mask, cells_of_slabs
+from rtpipeline.dvh.curve import DoseVolumeCurve, dose_volume_curve
+from rtpipeline.dvh.slabs import GeometryError, slab_stack
+from rtpipeline.imaging.grid import Volume
+from rtpipeline.structures import Structure
+
+CONTOURS = "contours"
+VOXELS = "voxels"
+
+
+@dataclass(frozen=True, eq=False)
+class StructureDvh:
+    """What came out for one structure.
+
+    Attributes:
+        structure: whose.
+        status: `ok`, `partly_covered`, `outside`, `empty` or `failed`.
+        reason: why, where the status is not `ok`.
+        geometry: `contours` or `voxels`: what its volume comes from.
+        curve: None where the structure is empty or failed.
+        warnings: what a reader of the values should know.
+    """
+
+    structure: Structure
+    status: str
+    reason: str = ""
+    geometry: str = ""
+    curve: DoseVolumeCurve | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def structure_dvh(
+    structure: Structure,
+    dose: Volume,
+    *,
+    image_plane_spacing_mm: float | None,
+    minimum_coverage_fraction: float,
+    frame_mismatch: str = "",
+) -> StructureDvh:
+    """Compute one structure's dose-volume curve.
+
+    Args:
+        structure: drawn or segmented.
+        dose: in Gy, on its own grid.
+        image_plane_spacing_mm: of the planning CT; None where there is none.
+        minimum_coverage_fraction: below it, the status is `partly_covered`.
+        frame_mismatch: why structure and dose have no common coordinates; empty where they have.
+    """
+    geometry = CONTOURS if structure.labels is None else VOXELS
+    if frame_mismatch:
+        return StructureDvh(structure, "failed", frame_mismatch, geometry, warnings=structure.notes)
+    try:
+        if structure.labels is None:
+            result = _of_contours(structure, dose, image_plane_spacing_mm)
+        else:
+            result = _of_voxels(structure, dose)
+    except GeometryError as error:
+        return StructureDvh(structure, "failed", str(error), geometry, warnings=structure.notes)
+    return _judged(result, minimum_coverage_fraction)
+
+
+def _of_contours(structure: Structure, dose: Volume, image_plane_spacing_mm: float | None) -> StructureDvh:
+    if not structure.contours:
+        reason = "it has no closed planar contours"
+        return StructureDvh(structure, "empty", reason, CONTOURS, warnings=structure.notes)
+    stack = slab_stack(structure.contours, image_plane_spacing_mm)
+    warnings = (*structure.notes, *stack.warnings)
+    if not stack.volume_cm3 > 0:
+        return StructureDvh(structure, "empty", "its contours enclose no area", CONTOURS, warnings=warnings)
+    curve = dose_volume_curve(cells_of_slabs(stack), dose, stack.volume_cm3)
+    return StructureDvh(structure, "ok", "", CONTOURS, curve, warnings)
+
+
+def _of_voxels(structure: Structure, dose: Volume) -> StructureDvh:
+    assert structure.labels is not None
+    mask = structure.mask(structure.labels.volume.grid)
+    if mask.is_empty:
+        return StructureDvh(structure, "empty", "no voxel has its label", VOXELS, warnings=structure.notes)
+    curve = dose_volume_curve(cells_of_mask(mask), dose, mask.volume_cm3)
+    return StructureDvh(structure, "ok", "", VOXELS, curve, structure.notes)
+
+
+def _judged(result: StructureDvh, minimum_coverage_fraction: float) -> StructureDvh:
+    """The same result with a status that says how much of the structure the dose grid covers."""
+    if result.curve is None:
+        return result
+    fraction = result.curve.coverage_fraction
+    if fraction <= 0:
+        status, reason = "outside", "it lies outside the dose grid"
+    elif fraction < minimum_coverage_fraction:
+        status = "partly_covered"
+        reason = (
+            f"the dose grid covers {100 * fraction:.1f} % of it, less than the {100 * minimum_coverage_fraction:g} % "
+            "that dvh.minimum_dose_coverage_fraction asks for: only its volume is given"
+        )
+    else:
+        return result
+    return StructureDvh(result.structure, status, reason, result.geometry, result.curve, result.warnings)
