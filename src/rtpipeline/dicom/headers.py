@@ -226,7 +226,7 @@ def _parse(file: _CheckedFile, tags: list[BaseTag | int]) -> tuple[FileDataset, 
         dataset = read_partial(cast(BinaryIO, file), stop_when=at_pixels, force=True, specific_tags=tags)
     except _PARSE_ERRORS as error:
         raise NotDicomError(f"the DICOM header cannot be read ({type(error).__name__}: {error})") from error
-    return cast(FileDataset, dataset), (pixels[0] if pixels else None)
+    return dataset, (pixels[0] if pixels else None)
 
 
 def _damage(file: _CheckedFile, dataset: FileDataset, pixels: _PixelElement | None) -> str:

@@ -44,8 +44,8 @@ class PlanReferences(_References):
     fraction_groups: int = 0
     fractions_planned: int | None = None
     """Of the only fraction group; None where there are several, because their order of delivery is not known."""
-    treatment_beams: int = 0
-    """Number of beams in the fraction groups."""
+    beam_numbers: tuple[int, ...] = ()
+    """Beams (or brachy application setups) of the fraction groups that deliver dose."""
     prescriptions: tuple[TargetPrescription, ...] = ()
     structure_set_uids: tuple[str, ...] = ()
     plans: tuple[PlanReference, ...] = ()
@@ -153,10 +153,7 @@ def _plan(dataset: Dataset) -> PlanReferences:
         intent=as_text(dataset, "PlanIntent").upper(),
         fraction_groups=len(groups),
         fractions_planned=as_integer(groups[0], "NumberOfFractionsPlanned") if len(groups) == 1 else None,
-        treatment_beams=sum(
-            len(items(group, "ReferencedBeamSequence")) + len(items(group, "ReferencedBrachyApplicationSetupSequence"))
-            for group in groups
-        ),
+        beam_numbers=_treating_beams(groups),
         prescriptions=_prescriptions(dataset),
         structure_set_uids=_instance_uids(dataset, "ReferencedStructureSetSequence"),
         plans=tuple(
@@ -167,6 +164,28 @@ def _plan(dataset: Dataset) -> PlanReferences:
             for item in items(dataset, "ReferencedRTPlanSequence")
         ),
     )
+
+
+def _treating_beams(groups: Sequence[Dataset]) -> tuple[int, ...]:
+    """Numbers of the beams and application setups with a dose or a meterset; of all where none gives one."""
+    numbers: list[int] = []
+    treating: list[int] = []
+    for sequence, keyword, given in (
+        ("ReferencedBeamSequence", "ReferencedBeamNumber", ("BeamMeterset", "BeamDose")),
+        (
+            "ReferencedBrachyApplicationSetupSequence",
+            "ReferencedBrachyApplicationSetupNumber",
+            ("BrachyApplicationSetupDose",),
+        ),
+    ):
+        for beam in (beam for group in groups for beam in items(group, sequence)):
+            number = as_integer(beam, keyword)
+            if number is None:
+                continue
+            numbers.append(number)
+            if any(as_number(beam, one) for one in given):
+                treating.append(number)
+    return tuple(sorted(set(treating or numbers)))
 
 
 def _prescriptions(dataset: Dataset) -> tuple[TargetPrescription, ...]:

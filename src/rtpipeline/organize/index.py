@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from rtpipeline.dicom.headers import HEADER_VERSION, Header, NotDicomError, read_header
+from rtpipeline.dicom.headers import HEADER_VERSION, Header, NotDicomError, content_digest, read_header
 from rtpipeline.dicom.radiotherapy_references import REFERENCES_OF
 from rtpipeline.dicom.values import quietly
 from rtpipeline.outcome import StageError
@@ -37,6 +38,7 @@ class IndexedFile:
         header: None if the file is no readable DICOM object.
         problem_kind: why the file cannot be used; empty if it can.
         problem: the same as a sentence.
+        digest: of its content; only of files that share their SOP Instance UID with others.
     """
 
     path: str
@@ -45,6 +47,7 @@ class IndexedFile:
     header: Header | None = None
     problem_kind: str = ""
     problem: str = ""
+    digest: str = ""
 
     @property
     def shown_path(self) -> str:
@@ -98,7 +101,7 @@ def build_index(
             files[number] = file
             done += 1
             report_progress(done, len(files))
-    complete = tuple(file for file in files if file is not None)
+    complete = _with_digests(root, [file for file in files if file is not None])
     if missing or set(known) != {file.shown_path for file in complete}:
         write_parquet(stored, INDEX, map(_row, complete))
     return Index(complete, len(missing))
@@ -153,6 +156,17 @@ def _read(root: Path, file: IndexedFile, cancelled: threading.Event) -> IndexedF
     return IndexedFile(file.path, file.size, file.mtime_ns, header, kind, header.damage)
 
 
+def _with_digests(root: Path, files: list[IndexedFile]) -> tuple[IndexedFile, ...]:
+    """Give a content digest to the whole files that share their SOP Instance UID with others."""
+    uses = Counter(file.header.sop_instance_uid for file in files if file.header is not None and not file.problem)
+    return tuple(
+        replace(file, digest=content_digest(root / file.path))
+        if file.header is not None and not file.problem and not file.digest and uses[file.header.sop_instance_uid] > 1
+        else file
+        for file in files
+    )
+
+
 def _from_stored(file: IndexedFile, row: Mapping[str, Any] | None) -> IndexedFile | None:
     """The file as the stored index has it; None if it must be read."""
     if file.problem_kind:
@@ -162,7 +176,9 @@ def _from_stored(file: IndexedFile, row: Mapping[str, Any] | None) -> IndexedFil
     if row["header_version"] != HEADER_VERSION or row["problem_kind"] == UNREADABLE:
         return None
     header = _header(row) if row["sop_instance_uid"] else None
-    return IndexedFile(file.path, file.size, file.mtime_ns, header, row["problem_kind"], row["problem"])
+    return IndexedFile(
+        file.path, file.size, file.mtime_ns, header, row["problem_kind"], row["problem"], row["digest"] or ""
+    )
 
 
 def _load(stored: Path) -> dict[str, dict[str, Any]]:
@@ -187,6 +203,7 @@ def _row(file: IndexedFile) -> dict[str, object]:
         "header_version": HEADER_VERSION,
         "problem_kind": file.problem_kind,
         "problem": file.problem,
+        "digest": file.digest,
     }
     if file.header is None:
         return row

@@ -14,6 +14,7 @@ INDEX = Table(
         Column("header_version", "integer", "Version of the reader of headers; others are read again."),
         Column("problem_kind", "text", "Why the file cannot be used, as a kind; empty if it can."),
         Column("problem", "text", "Why the file cannot be used, as a sentence."),
+        Column("digest", "text", "SHA-256 of the content, of files that share their SOP Instance UID with others."),
         Column("sop_class_uid", "text", "SOPClassUID."),
         Column("sop_instance_uid", "text", "SOPInstanceUID."),
         Column("modality", "text", "Modality; RTRECORD by SOP class."),

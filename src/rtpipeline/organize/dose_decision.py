@@ -1,0 +1,260 @@
+"""Which doses stand for a course, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from rtpipeline.course import DoseDecision
+from rtpipeline.organize.patients import Record, RtDose, RtPlan
+from rtpipeline.organize.plan_relations import PlanDose, chronological, relation
+
+HOW_TO_DECIDE = (
+    "to decide, leave only the plans and doses of the treatment in the input, or add the planning system's plan sum "
+    "(an RTDOSE with DoseSummationType MULTI_PLAN)"
+)
+
+_OF_A_PLAN = ("PLAN", "")
+_OF_SEVERAL_PLANS = ("MULTI_PLAN", "PLAN_SUM")
+_NOT_TREATMENT = frozenset({"VERIFICATION", "MACHINE_QA", "SERVICE", "RESEARCH"})
+"""PlanIntent (PS3.3 C.8.8.9) of plans that treat nobody."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The decision, the doses and plans that it uses, and what a user should know."""
+
+    decision: DoseDecision
+    doses: tuple[RtDose, ...] = ()
+    plans: tuple[RtPlan, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class _AmbiguousError(Exception):
+    """No choice can be made for the reason given."""
+
+
+def decide(
+    doses: Sequence[RtDose], plans: Sequence[RtPlan], records: Sequence[Record], elsewhere: Collection[str]
+) -> Decision:
+    """Decide which doses are added to the dose of a course.
+
+    The dose of a whole plan stands before those of its beams; a sum that the planning system made stands for its
+    plans. Of several plans, a boost or a later phase is added, a re-plan is left out (the first plan was the
+    intention), and what cannot be decided stays undecided.
+
+    Args:
+        doses: the doses of the course.
+        plans: the plans of the course.
+        records: its treatment records.
+        elsewhere: plans of the same patient's other courses.
+    """
+    if not doses:
+        used = tuple(plans) if len(plans) == 1 else ()
+        reason = "no RTDOSE in the input belongs to this course"
+        return Decision(_decision("no_dose", reason, (), used, []), plans=used)
+    left_out: list[str] = []
+    usable = []
+    for dose in doses:
+        why_not = _why_not(dose, plans, elsewhere)
+        if why_not:
+            left_out.append(f"dose {dose.uid}: {why_not}")
+        else:
+            usable.append(dose)
+    try:
+        candidates = _plan_doses(usable, plans, records, left_out)
+        if not candidates:
+            used = tuple(plans) if len(plans) == 1 else ()
+            reason = "none of its doses can be used"
+            return Decision(_decision("no_dose", reason, (), used, left_out), plans=used, warnings=tuple(left_out))
+        return _combine(candidates, left_out)
+    except _AmbiguousError as error:
+        left_out += [f"dose {dose.uid}: undecided" for dose in usable if not any(dose.uid in one for one in left_out)]
+        decision = _decision("ambiguous", f"{error}; {HOW_TO_DECIDE}", (), (), left_out)
+        return Decision(decision, warnings=(f"no dose is used: {error}; {HOW_TO_DECIDE}",))
+
+
+def _decision(
+    label: str, reason: str, doses: Sequence[RtDose], plans: Sequence[RtPlan], left_out: Sequence[str]
+) -> DoseDecision:
+    return DoseDecision(
+        label=label,
+        reason=reason,
+        used_dose_uids=tuple(dose.uid for dose in doses),
+        used_plan_uids=tuple(plan.uid for plan in plans),
+        left_out=tuple(left_out),
+    )
+
+
+def _why_not(dose: RtDose, plans: Sequence[RtPlan], elsewhere: Collection[str]) -> str:
+    """Why a dose can be no part of the course's dose, whatever the others are."""
+    refers = dose.refers
+    if not refers.has_grid:
+        return "it has no dose grid"
+    if refers.units != "GY":
+        return f"its DoseUnits is {refers.units or 'missing'}, not GY"
+    if refers.dose_type == "ERROR":
+        return "its DoseType is ERROR"
+    if set(refers.plan_uids) & set(elsewhere):
+        return "it covers plans of another course too"
+    own = [plan for plan in plans if plan.uid in refers.plan_uids]
+    for plan in own:
+        if plan.refers.intent in _NOT_TREATMENT:
+            return f"the intent of its plan is {plan.refers.intent}"
+        if plan.refers.approval_status == "REJECTED":
+            return "its plan is rejected"
+    return ""
+
+
+def _plan_doses(
+    doses: Sequence[RtDose], plans: Sequence[RtPlan], records: Sequence[Record], left_out: list[str]
+) -> list[PlanDose]:
+    """Put doses together to what stands by itself: the dose of each plan, and sums of several plans."""
+    by_plans: dict[frozenset[str], list[RtDose]] = defaultdict(list)
+    for dose in doses:
+        by_plans[frozenset(dose.refers.plan_uids) or _only_plan(plans)].append(dose)
+    found: list[PlanDose] = []
+    for uids in sorted(by_plans, key=lambda uids: (-len(uids), sorted(uids))):
+        of_these = tuple(plan for plan in plans if plan.uid in uids)
+        covering = next((one for one in found if uids and uids < _plan_uids(one)), None)
+        if covering is not None:
+            left_out += [f"dose {dose.uid}: contained in the {covering.name}" for dose in by_plans[uids]]
+            continue
+        overlapping = [one for one in found if uids & _plan_uids(one)]
+        if overlapping:
+            raise _AmbiguousError("two plan sums share some of their plans")
+        group = by_plans[uids]
+        if not uids and len(group) > 1:
+            found += [PlanDose((dose,), (), "single_dose") for dose in group]
+            continue
+        chosen, label = _dose_of(group, of_these, left_out)
+        if chosen:
+            delivered = sum(_delivered(plan.uid, records) for plan in of_these)
+            found.append(PlanDose(tuple(chosen), of_these, label, delivered))
+    return found
+
+
+def _plan_uids(one: PlanDose) -> frozenset[str]:
+    return frozenset(uid for dose in one.doses for uid in dose.refers.plan_uids) or frozenset(
+        plan.uid for plan in one.plans
+    )
+
+
+def _only_plan(plans: Sequence[RtPlan]) -> frozenset[str]:
+    """What a dose without a plan reference is of: the only plan, where there is one."""
+    return frozenset({plans[0].uid}) if len(plans) == 1 else frozenset()
+
+
+def _dose_of(doses: Sequence[RtDose], plans: Sequence[RtPlan], left_out: list[str]) -> tuple[list[RtDose], str]:
+    """The doses that make up the dose of one plan (or one sum of plans), and the decision's label."""
+    several = len(doses[0].refers.plan_uids) > 1
+    sums = [dose for dose in doses if dose.refers.summation_type in _OF_SEVERAL_PLANS]
+    whole = sums if several and sums else [dose for dose in doses if dose.refers.summation_type in _OF_A_PLAN] or sums
+    if whole:
+        chosen = _newest(whole, left_out)
+        left_out += [
+            f"dose {dose.uid}: a {dose.refers.summation_type} dose of a plan whose whole dose is there"
+            for dose in doses
+            if dose not in whole
+        ]
+        return [chosen], "plan_sum_used" if several or chosen in sums else "single_dose"
+    fractions = [dose for dose in doses if dose.refers.summation_type == "FRACTION"]
+    beams = [dose for dose in doses if dose.refers.summation_type in ("BEAM", "BRACHY")]
+    for parts, numbers, complete, label in (
+        (beams, "beam_numbers", _beam_count(plans), "beam_doses_summed"),
+        (fractions, "fraction_group_numbers", _group_count(plans), "fraction_doses_summed"),
+    ):
+        if not parts:
+            continue
+        problem = _incomplete(parts, numbers, complete)
+        if not problem:
+            left_out += [f"dose {dose.uid}: not needed beside the others" for dose in doses if dose not in parts]
+            return sorted(parts, key=lambda dose: (getattr(dose.refers, numbers), dose.uid)), label
+        left_out += [f"dose {dose.uid}: {problem}" for dose in parts]
+    for dose in doses:
+        if dose not in fractions and dose not in beams:
+            left_out.append(f"dose {dose.uid}: DoseSummationType {dose.refers.summation_type} is not of a whole plan")
+    return [], ""
+
+
+def _beam_count(plans: Sequence[RtPlan]) -> int:
+    return len(plans[0].refers.beam_numbers) if len(plans) == 1 else 0
+
+
+def _group_count(plans: Sequence[RtPlan]) -> int:
+    return plans[0].refers.fraction_groups if len(plans) == 1 else 0
+
+
+def _incomplete(parts: Sequence[RtDose], numbers: str, complete: int) -> str:
+    """Why doses of beams (or fraction groups) do not make up the dose of their plan; empty if they do."""
+    kind = parts[0].refers.summation_type
+    named = [number for dose in parts for number in getattr(dose.refers, numbers)]
+    if len(set(named)) < len(named):
+        return f"two {kind} doses are of the same part of the plan"
+    if not complete:
+        return f"the plan that its {kind} doses belong to is not known, so they may be incomplete"
+    present = len(named) if named else len(parts)
+    if present != complete:
+        return f"{kind} doses of {present} of {complete} parts of the plan"
+    return ""
+
+
+def _newest(doses: Sequence[RtDose], left_out: list[str]) -> RtDose:
+    """Of several doses of the same plan the newest export."""
+    if len({dose.refers.dose_type for dose in doses}) > 1:
+        raise _AmbiguousError(f"there are doses of several types for one plan ({_uids(doses)})")
+    ordered = sorted(doses, key=lambda dose: (dose.header.created, dose.uid), reverse=True)
+    newest = ordered[0]
+    if len(ordered) > 1 and ordered[1].header.created == newest.header.created:
+        raise _AmbiguousError(f"there are several doses of one plan, none of them newer ({_uids(doses)})")
+    left_out += [f"dose {dose.uid}: an older export; {newest.uid} of the same plan is newer" for dose in ordered[1:]]
+    return newest
+
+
+def _uids(doses: Sequence[RtDose]) -> str:
+    return ", ".join(sorted(dose.uid for dose in doses))
+
+
+def _delivered(plan_uid: str, records: Sequence[Record]) -> int:
+    """Fractions of a plan that treatment records show: distinct fraction numbers, else distinct days."""
+    own = [record.refers for record in records if plan_uid in record.refers.plan_uids]
+    numbers = {number for record in own for number in record.fraction_numbers}
+    return len(numbers) or len({record.date for record in own if record.date})
+
+
+def _combine(candidates: Sequence[PlanDose], left_out: list[str]) -> Decision:
+    """Add what adds to the first dose, leave out what replaces something."""
+    ordered = chronological(candidates)
+    kept = ordered[:1]
+    reasons = []
+    for later in ordered[1:]:
+        found = [(earlier, relation(earlier, later)) for earlier in kept]
+        if replaced := next(((one, it) for one, it in found if it.kind == "replaces"), None):
+            left_out += [
+                f"dose {dose.uid}: a re-plan of the {replaced[0].name}: {replaced[1].evidence}" for dose in later.doses
+            ]
+            continue
+        if unclear := next(((one, it) for one, it in found if it.kind == "unclear"), None):
+            raise _AmbiguousError(
+                f"it is not clear whether the {later.name} adds to the {unclear[0].name} ({unclear[1].evidence})"
+            )
+        kept.append(later)
+        reasons.append(f"the {later.name} is added to the {found[0][0].name}: {found[0][1].evidence}")
+    doses = [dose for one in kept for dose in one.doses]
+    plans = [plan for one in kept for plan in one.plans]
+    if len(kept) > 1:
+        label, reason = "plans_summed", "; ".join(reasons)
+    elif len(ordered) > 1:
+        label, reason = "replan_first", f"the {kept[0].name} was the first intention; re-plans are left out"
+    else:
+        label, reason = kept[0].label, _REASONS[kept[0].label]
+    return Decision(_decision(label, reason, doses, plans, left_out), tuple(doses), tuple(plans))
+
+
+_REASONS = {
+    "single_dose": "it is the only dose of the course that can be used",
+    "plan_sum_used": "the planning system's own sum of several plans",
+    "beam_doses_summed": "the doses of all beams of the plan are added",
+    "fraction_doses_summed": "the doses of all fraction groups of the plan are added",
+}

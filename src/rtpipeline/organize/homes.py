@@ -1,0 +1,230 @@
+"""Which course each object of a patient belongs to: explicit references first, weaker links only where there are none.
+
+A course is known by its place: the frame of reference of its planning images and, where courses of one frame are kept
+apart by study, the study of these images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rtpipeline.organize.patients import Patient, Record, Registration, RtDose, RtPlan, RtStruct
+from rtpipeline.organize.series import Series, header_of
+
+BY_STRUCTURE_SET = "structure set reference"
+BY_FRAME = "frame of reference"
+BY_REGISTRATION = "registration"
+
+
+class Place(NamedTuple):
+    """What defines a course for good."""
+
+    frame: str
+    study: str
+
+
+@dataclass
+class Homes:
+    """Where the objects of a patient belong, and why.
+
+    Attributes:
+        places: of every series, structure set, plan, dose and record, by its UID; empty where it has none.
+        series_of: the image series that each structure set was drawn on, by UIDs; absent where it is not known.
+        unresolved: structure sets that name image series, none of which is in the input.
+        named: series that a structure set names.
+        sentences: links that are not explicit references, by the UID of the object.
+    """
+
+    by_study: bool
+    places: dict[str, tuple[Place, ...]] = field(default_factory=dict)
+    series_of: dict[str, Series] = field(default_factory=dict)
+    unresolved: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
+    sentences: dict[str, str] = field(default_factory=dict)
+
+    def place(self, frame: str, study: str) -> Place:
+        """The place of planning images of this frame and study."""
+        return Place(frame, study if self.by_study else "")
+
+    def known(self) -> list[Place]:
+        """All places that an object has, sorted."""
+        return sorted({place for places in self.places.values() for place in places})
+
+    def of_frame(self, frame: str, study: str) -> tuple[Place, ...]:
+        """Known places of a frame: those of the study if there are any, else all."""
+        same = [place for place in self.known() if frame and place.frame == frame]
+        return tuple([place for place in same if place.study == study] or same)
+
+    def of_study(self, study: str) -> tuple[Place, ...]:
+        """The only known place of a study (of the patient, where studies are not kept apart); empty if not one."""
+        same = [place for place in self.known() if not self.by_study or place.study == study]
+        return tuple(same) if len(same) == 1 else ()
+
+
+def find_homes(patient: Patient, *, by_study: bool) -> Homes:
+    """Give every object of a patient its place.
+
+    Args:
+        patient: the objects.
+        by_study: whether planning images of one frame of reference but different studies make different courses.
+    """
+    homes = Homes(by_study)
+    _resolve_structure_sets(patient, homes)
+    _place_series(patient, homes)
+    for structure_set in patient.structure_sets:
+        homes.places[structure_set.uid] = _place_structure_set(structure_set, patient, homes)
+    sets = {one.uid: one for one in patient.structure_sets}
+    for plan in patient.plans:
+        homes.places[plan.uid] = _place_plan(plan, sets, homes)
+    plans = {one.uid for one in patient.plans}
+    for dose in patient.doses:
+        homes.places[dose.uid] = _place_dose(dose, plans, homes)
+    for record in patient.records:
+        homes.places[record.uid] = _place_record(record, patient.plans, homes)
+    return homes
+
+
+def registered_places(registration: Registration, homes: Homes) -> tuple[Place, ...]:
+    """The courses that a registration belongs to: those of its own (fixed) frame, else of any frame it names."""
+    for frame in registration.refers.frame_of_reference_uids:
+        if places := homes.of_frame(frame, registration.header.study_instance_uid):
+            return places
+    return ()
+
+
+def _resolve_structure_sets(patient: Patient, homes: Homes) -> None:
+    """Find the series that structure sets were drawn on: by series UID, else by the images of their contours."""
+    by_uid = {series.uid: series for series in patient.series}
+    wanted = {uid for one in patient.structure_sets for uid in one.refers.image_uids}
+    by_image = (
+        {
+            uid: series
+            for series in patient.series
+            for file in series.files
+            if (uid := header_of(file).sop_instance_uid) in wanted
+        }
+        if wanted
+        else {}
+    )
+    for one in patient.structure_sets:
+        named = [by_uid[uid] for uid in one.refers.series_uids if uid in by_uid]
+        named += [by_image[uid] for uid in one.refers.image_uids if uid in by_image]
+        if named:
+            homes.series_of[one.uid] = main_series(named)
+            homes.named |= {series.uid for series in named}
+        elif one.refers.series_uids or one.refers.image_uids:
+            homes.unresolved.add(one.uid)
+
+
+def main_series(candidates: Iterable[Series]) -> Series:
+    """CT before other images, then most slices, then lowest UID."""
+    return min(candidates, key=lambda series: (series.modality != "CT", -series.slices, series.uid))
+
+
+def _place_series(patient: Patient, homes: Homes) -> None:
+    """CT series stand for themselves; MR and PET belong to the CT of their frame of reference, if there is one."""
+    usable = [series for series in patient.series if not series.useless or series.uid in homes.named]
+    for series in usable:
+        if series.modality == "CT":
+            homes.places[series.uid] = (homes.place(series.frame, series.study_uid),)
+    with_ct = set(homes.known())
+    others: dict[str, tuple[Place, ...]] = {}
+    for series in usable:
+        if series.modality != "CT":
+            same = [place for place in sorted(with_ct) if place.frame == series.frame]
+            near = [place for place in same if place.study == series.study_uid]
+            others[series.uid] = tuple(near or same) or (homes.place(series.frame, series.study_uid),)
+    homes.places |= others
+
+
+def _place_structure_set(one: RtStruct, patient: Patient, homes: Homes) -> tuple[Place, ...]:
+    if one.uid in homes.series_of:
+        return homes.places[homes.series_of[one.uid].uid]
+    frames = one.refers.frame_of_reference_uids or (one.header.frame_of_reference_uid,)
+    study = next(iter(one.refers.study_uids), one.header.study_instance_uid)
+    for frame in frames:
+        if places := homes.of_frame(frame, study):
+            if one.uid not in homes.unresolved:
+                homes.sentences[one.uid] = (
+                    f"structure set {one.uid} names no images; it was linked by its frame of reference"
+                )
+                homes.series_of |= _image_of_place(one, places, patient, homes)
+            return places
+    if any(frames):
+        return (homes.place(next(frame for frame in frames if frame), study),)
+    if (places := homes.of_study(study)) and one.uid not in homes.unresolved:
+        homes.sentences[one.uid] = (
+            f"structure set {one.uid} names neither images nor a frame of reference; it was linked by its study"
+        )
+        homes.series_of |= _image_of_place(one, places, patient, homes)
+        return places
+    return (homes.place(f"structure set {one.uid}", study),)
+
+
+def _image_of_place(one: RtStruct, places: Sequence[Place], patient: Patient, homes: Homes) -> dict[str, Series]:
+    candidates = [series for series in patient.series if set(places) & set(homes.places.get(series.uid, ()))]
+    return {one.uid: main_series(candidates)} if candidates else {}
+
+
+def _place_plan(plan: RtPlan, sets: dict[str, RtStruct], homes: Homes) -> tuple[Place, ...]:
+    frame, study = plan.header.frame_of_reference_uid, plan.header.study_instance_uid
+    for uid in plan.refers.structure_set_uids:
+        if uid in sets:
+            if frames_agree(plan, sets[uid]):
+                return homes.places[uid][:1]
+            homes.sentences[plan.uid] = (
+                f"plan {plan.uid} names structure set {uid}, which is of another frame of reference: not linked"
+            )
+    missing = bool(plan.refers.structure_set_uids)
+    if places := homes.of_frame(frame, study):
+        homes.sentences.setdefault(
+            plan.uid,
+            f"plan {plan.uid} names {'a structure set that is not in the input' if missing else 'no structure set'}; "
+            "it was linked by its frame of reference",
+        )
+        return places[:1]
+    if not frame and (places := homes.of_study(study)):
+        homes.sentences.setdefault(
+            plan.uid, f"plan {plan.uid} has neither structure set nor frame of reference; it was linked by its study"
+        )
+        return places
+    return (homes.place(frame or f"plan {plan.uid}", study),)
+
+
+def frames_agree(plan: RtPlan, structure_set: RtStruct) -> bool:
+    """Whether a plan and a structure set can be of one frame of reference; unknown ones can."""
+    frame = plan.header.frame_of_reference_uid
+    frames = structure_set.refers.frame_of_reference_uids
+    return not frame or not frames or frame in frames
+
+
+def _place_dose(dose: RtDose, plans: set[str], homes: Homes) -> tuple[Place, ...]:
+    places = [place for uid in dose.refers.plan_uids if uid in plans for place in homes.places[uid]]
+    if places:
+        return tuple(dict.fromkeys(places))
+    for uid in dose.refers.structure_set_uids:
+        if found := homes.places.get(uid, ())[:1]:
+            homes.sentences[dose.uid] = f"dose {dose.uid}: its plan is not in the input; linked by its structure set"
+            return found
+    frame, study = dose.header.frame_of_reference_uid, dose.header.study_instance_uid
+    why = "its plan is not in the input" if dose.refers.plan_uids else "it names no plan"
+    if found := homes.of_frame(frame, study)[:1]:
+        homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its frame of reference"
+        return found
+    if not frame and (found := homes.of_study(study)):
+        homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its study"
+        return found
+    return ()
+
+
+def _place_record(record: Record, plans: Sequence[RtPlan], homes: Homes) -> tuple[Place, ...]:
+    places = [place for uid in record.refers.plan_uids for place in homes.places.get(uid, ())]
+    if places:
+        return tuple(dict.fromkeys(places))
+    with_plans = sorted({place for plan in plans for place in homes.places[plan.uid]})
+    if not record.refers.plan_uids and len(with_plans) == 1:
+        homes.sentences[record.uid] = f"treatment record {record.uid} names no plan; it was linked by its patient"
+        return tuple(with_plans)
+    return ()
