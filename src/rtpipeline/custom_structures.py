@@ -256,5 +256,5 @@ def _explain(error: ValidationError, content: Any) -> str:
     problems = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
-        problems.append(f"{where or 'the file'}: {problem['msg']}")
+        problems.append(f"{where or 'the file'}: {problem['msg']} (found {problem['input']!r})")
     return "; ".join(problems) + (" (expected a list `custom_structures`)" if not isinstance(content, dict) else "")

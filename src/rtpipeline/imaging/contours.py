@@ -265,6 +265,7 @@ def _overlapping_groups(
     for one, other in zip(*np.nonzero(np.triu(equal, 1)), strict=True):
         partly[one, other] = not (_within(polygons[one], polygons[other]) or _within(polygons[other], polygons[one]))
     partly |= partly.T
+    np.fill_diagonal(partly, False)
     if not partly.any():
         return None
     return connected_components(partly, directed=False)[1].astype(np.intp)
