@@ -18,6 +18,7 @@ from rtpipeline.config import (
     reference,
     typed_value,
 )
+from rtpipeline.custom_structures import load_custom_structures
 
 PROJECT = Path(__file__).parents[1]
 CONFIGS = PROJECT / "configs"
@@ -229,3 +230,9 @@ def test_every_key_is_described() -> None:
 def test_example_files_load(name: str, expected: dict) -> None:
     configuration = load_configuration(CONFIGS / f"{name}.yaml")
     assert {key: configuration.value(key) for key in expected} == expected
+
+
+def test_example_of_custom_structures_loads() -> None:
+    entries = load_custom_structures(CONFIGS / "custom_structures.yaml")
+    assert {entry.name: entry.operation for entry in entries}["Lungs"] == "union"
+    assert {entry.name: entry.margin for entry in entries}["SpinalCord_PRV05"] == 5

@@ -14,7 +14,10 @@ from rtpipeline.cli.checks import Check, report
 from rtpipeline.cli.console import configuration_from
 from rtpipeline.cli.environment_checks import environment_checks
 from rtpipeline.config import Configuration
+from rtpipeline.custom_structures import load_custom_structures
+from rtpipeline.outcome import StageError
 
+_CUSTOM_STRUCTURES_HELP = "docs/how-to/custom_structures.md"
 _FILES_LOOKED_AT = 2000
 _DICOM_PREFIX_OFFSET = 128
 
@@ -33,6 +36,7 @@ def command(
         input_check(configuration.dicom_root),
         output_check(configuration.output_dir),
         *named_file_checks(configuration),
+        *custom_structure_checks(configuration.custom_structures),
         *custom_model_checks(configuration),
         *environment_checks(configuration),
     ]
@@ -77,7 +81,6 @@ def output_check(folder: Path) -> Check:
 def named_file_checks(configuration: Configuration) -> Iterator[Check]:
     """Files that the configuration names."""
     keys = (
-        "custom_structures",
         "structures.names",
         "radiomics.params_file",
         "radiomics.mr_params_file",
@@ -90,6 +93,18 @@ def named_file_checks(configuration: Configuration) -> Iterator[Check]:
             there = file.is_file()
             fix = "" if there else f"correct {key}; relative paths begin at {Path.cwd()}"
             yield Check(key, "ok" if there else "problem", f"{file}{'' if there else ' is not there'}", fix)
+
+
+def custom_structure_checks(file: Path | None) -> Iterator[Check]:
+    """The file of custom structures: there, and every entry understood."""
+    if file is None:
+        return
+    try:
+        entries = load_custom_structures(file)
+    except StageError as error:
+        yield Check("custom_structures", "problem", error.reason, f"correct the file; see {_CUSTOM_STRUCTURES_HELP}")
+    else:
+        yield Check("custom_structures", "ok", f"{len(entries)} entries in {file}")
 
 
 def custom_model_checks(configuration: Configuration) -> Iterator[Check]:
