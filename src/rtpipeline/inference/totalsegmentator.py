@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ class Segmenter:
 
         Args:
             request: `image` and `output` (NIfTI files; the output gets uint8 labels on the image's own grid),
-                `task`, `fast`, `roi_subset` (names; empty for all), `force_split`, `device` (`cpu`, `mps`, `gpu:N`),
-                `threads`, and TotalSegmentator's `nr_thr_resamp`, `nr_thr_saving`, `num_proc_pre`,
-                `num_proc_export`.
+                `scratch` (folder for temporary files), `task`, `fast`, `roi_subset` (names; empty for all),
+                `force_split`, `device` (`cpu`, `mps`, `gpu:N`), `threads`, and TotalSegmentator's
+                `nr_thr_resamp`, `nr_thr_saving`, `num_proc_pre`, `num_proc_export`.
 
         Returns:
             `labels` (label number as text → name), `seconds`, `versions`, `weights_digest`, `device`.
@@ -53,6 +54,7 @@ class Segmenter:
         """
         task = TaskOptions(request["task"], request["fast"], tuple(request["roi_subset"]))
         check_device(request["device"])
+        tempfile.tempdir = request["scratch"]
         digest = self._weights_digest(task)
         limits = Limits(request["threads"], request["num_proc_pre"], request["num_proc_export"])
         started = time.monotonic()

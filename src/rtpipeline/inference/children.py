@@ -1,0 +1,92 @@
+"""Starting the child processes that run models; the parent's side of `totalsegmentator` and `nnunet`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from pathlib import Path
+
+from rtpipeline.inference.tasks import user_home
+from rtpipeline.scheduling.thread_caps import thread_environment
+from rtpipeline.scheduling.worker_process import WorkerProcess
+
+Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+class TotalSegmentatorProcess(WorkerProcess):
+    """A warm TotalSegmentator.
+
+    TotalSegmentator rewrites its settings at every prediction, so each process has a settings folder of its own. It
+    says that nothing is reported to anybody, and carries the user's licence number where there is one.
+
+    Args:
+        weights: the folder of the weights, shared by all.
+        threads: most threads of its numerical libraries.
+        logs: folder for its log file.
+        device: part of the name of the log file.
+        logger: gets the lines that the child logs.
+    """
+
+    def __init__(self, weights: Path, threads: int, logs: Path, device: str, logger: Logger) -> None:
+        self._home = tempfile.TemporaryDirectory(prefix="rtpipeline-totalsegmentator-")
+        _write_settings(Path(self._home.name))
+        super().__init__(
+            "rtpipeline.inference.totalsegmentator",
+            log_file=new_log_file(logs, f"totalsegmentator-{device.replace(':', '-')}"),
+            environment={
+                **model_environment(threads),
+                "TOTALSEG_HOME_DIR": self._home.name,
+                "TOTALSEG_WEIGHTS_PATH": str(weights),
+            },
+            logger=logger,
+        )
+
+    def close(self) -> None:
+        """End the child and remove its settings."""
+        super().close()
+        self._home.cleanup()
+
+
+def start_nnunet(threads: int, logs: Path, device: str, logger: Logger) -> WorkerProcess:
+    """A warm nnU-Net (see `inference.nnunet` for its requests)."""
+    return WorkerProcess(
+        "rtpipeline.inference.nnunet",
+        log_file=new_log_file(logs, f"nnunet-{device.replace(':', '-')}"),
+        environment=model_environment(threads),
+        logger=logger,
+    )
+
+
+def model_environment(threads: int) -> dict[str, str]:
+    """Variables that keep a child's numerical libraries, and nnU-Net's own thread count, to `threads`."""
+    return {**thread_environment(threads), "nnUNet_def_n_proc": str(threads)}
+
+
+def new_log_file(folder: Path, stem: str) -> Path:
+    """An empty file `<stem>-<number>.log` that no other process writes to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        file = folder / f"{stem}-{number}.log"
+        try:
+            file.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+        else:
+            return file
+
+
+def _write_settings(home: Path) -> None:
+    settings = {
+        "totalseg_id": "rtpipeline",
+        "send_usage_stats": False,
+        "statistics_disclaimer_shown": True,
+        "prediction_counter": 0,
+    }
+    users = user_home() / "config.json"
+    if users.is_file():
+        licence = json.loads(users.read_text(encoding="utf-8")).get("license_number")
+        if licence:
+            settings["license_number"] = licence
+    (home / "config.json").write_text(json.dumps(settings), encoding="utf-8")
