@@ -1,0 +1,312 @@
+"""Radiomics features of every selected structure on every image of a course, computed in the other environment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtpipeline.config import Configuration, RadiomicsSection
+from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
+from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.image_series import load_image
+from rtpipeline.dicom.suv import suv_factor
+from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.imaging.mask import Mask, bounding_box
+from rtpipeline.imaging.nifti import read_nifti
+from rtpipeline.outcome import Outcome, failed, ok, partial, skipped
+from rtpipeline.radiomics_parallel import (
+    ExtractionJob,
+    RadiomicsClient,
+    packaged_parameters,
+    radiomics_client,
+    store_image,
+    store_mask,
+)
+from rtpipeline.scheduling.resources import Resources
+from rtpipeline.structures import Structure, as_columns, image_structures, selected
+from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_LEDGER, RADIOMICS_MR, RADIOMICS_PET
+from rtpipeline.tables.excel import write_workbook
+from rtpipeline.tables.parquet import read_parquet, write_parquet
+
+
+@dataclass
+class Case:
+    """One structure on one image, and what became of it.
+
+    Attributes:
+        image: the image series.
+        structure: the structure.
+        status: empty while it is to be extracted, then `ok`, `skipped`, `failed` or `timed out`.
+        reason: why it has no features.
+        columns: columns of its row that are known before the features.
+        features: PyRadiomics' names → values.
+        notes: what was left out of the structure.
+    """
+
+    image: ImageSeries
+    structure: Structure
+    status: str = ""
+    reason: str = ""
+    columns: dict[str, object] = field(default_factory=dict)
+    features: Mapping[str, float | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def end(self, status: str, reason: str) -> None:
+        """It gets no features."""
+        self.status, self.reason = status, reason
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is still to be extracted."""
+        return not self.status
+
+    def identifiers(self, course: Course) -> dict[str, object]:
+        """The columns that name its row."""
+        return {
+            **course.identifiers,
+            "image_key": self.image.key,
+            "modality": self.image.modality,
+            "series_instance_uid": self.image.series_instance_uid,
+            **as_columns(self.structure),
+        }
+
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """An image's values, what they are, and whether it was cut before."""
+
+    volume: Volume
+    intensity: str
+    cropped: bool = False
+
+
+class UnsuitableImageError(Exception):
+    """Nothing is extracted from an image, although it can be read; the message says why."""
+
+
+def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
+    """Extract features: `radiomics_ct`, `MR/radiomics_mr`, `PET/radiomics_pet` (Parquet and Excel), and the ledger.
+
+    Raises:
+        StageError: there is no working radiomics environment, a parameter file is refused, or a structure set or
+            segmentation cannot be read.
+    """
+    cases = [case for image in course.description.images for case in _cases(course, image, configuration)]
+    if not any(case.is_open for case in cases):
+        return skipped(
+            "no structure of this course is selected for radiomics (structures.radiomics, radiomics.skip_rois)"
+        )
+    client = radiomics_client(configuration, resources)
+    jobs: list[tuple[Case, ExtractionJob]] = []
+    image_problems: list[str] = []
+    for image in course.description.images:
+        image_cases = [case for case in cases if case.image.key == image.key and case.is_open]
+        if not image_cases:
+            continue
+        try:
+            jobs += _prepared(course, image, image_cases, client, configuration, resources)
+        except (DicomError, UnsuitableImageError) as error:
+            image_problems.append(f"{image.key}: {error}")
+            for case in image_cases:
+                case.end("failed" if isinstance(error, DicomError) else "skipped", str(error))
+    out_of_memory = _extract(jobs, client, configuration.radiomics, resources)
+    _write(course, cases, CourseFiles(resources.staging))
+    failures = [
+        f"{case.structure.roi_name} on {case.image.key}: {case.reason}" for case, _ in jobs if case.status != "ok"
+    ]
+    return _outcome(cases, image_problems + failures, out_of_memory, client.environment.versions)
+
+
+def _cases(course: Course, image: ImageSeries, configuration: Configuration) -> list[Case]:
+    """Every structure of one image; those that the configuration leaves out are ended already."""
+    structures = image_structures(course, image, configuration)
+    taken = set(map(id, selected(structures, configuration.structures.radiomics)))
+    skip = {_plain(name) for name in configuration.radiomics.skip_rois}
+    cases = [Case(image, structure) for structure in structures]
+    for case in cases:
+        if id(case.structure) not in taken:
+            case.end("skipped", "not selected (structures.radiomics)")
+        elif skip & {_plain(case.structure.roi_name), _plain(case.structure.standard_name)}:
+            case.end("skipped", "on the list of structures to skip (radiomics.skip_rois)")
+    return cases
+
+
+def _plain(name: str) -> str:
+    """A name without case, spaces and punctuation, so that `Couch_Surface` is `couchsurface`."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
+def _prepared(
+    course: Course,
+    image: ImageSeries,
+    cases: Sequence[Case],
+    client: RadiomicsClient,
+    configuration: Configuration,
+    resources: Resources,
+) -> list[tuple[Case, ExtractionJob]]:
+    """Store one image and the masks of its cases for the workers; cases without a usable mask are ended."""
+    parameters = client.read_parameters(_parameter_file(image, configuration.radiomics))
+    loaded = _load(course, image, configuration)
+    versions = client.environment.versions
+    columns = {
+        "image_cropped": loaded.cropped,
+        "intensity": loaded.intensity,
+        "parameter_digest": _digest(parameters),
+        "pyradiomics_version": versions["pyradiomics"],
+        "numpy_version": versions["numpy"],
+    }
+    grid = loaded.volume.grid
+    folder = resources.scratch / image.key
+    stored = store_image(folder / "image.npy", loaded.volume)
+    jobs = []
+    for number, case in enumerate(cases):
+        mask, case.notes = case.structure.mask_with_notes(grid)
+        case.columns = {**columns, **_mask_columns(mask, grid)}
+        if reason := _unusable(mask, configuration.radiomics):
+            case.end("skipped", reason)
+            continue
+        key = f"{course.key} {image.key} {number} {case.structure.roi_name}"
+        stored_mask = store_mask(folder / f"mask_{number}.npy", mask, grid)
+        jobs.append((case, ExtractionJob(key, stored, stored_mask, parameters, mask.volume_cm3)))
+    return jobs
+
+
+def _parameter_file(image: ImageSeries, section: RadiomicsSection) -> Path:
+    given = {"CT": section.params_file, "MR": section.mr_params_file, "PT": section.pet_params_file}
+    return given[image.modality] or packaged_parameters(image.modality)
+
+
+def _digest(parameters: Mapping[str, Any]) -> str:
+    """A short digest of the parameters, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode("utf-8")).hexdigest()[:16]
+
+
+def _load(course: Course, image: ImageSeries, configuration: Configuration) -> LoadedImage:
+    """An image in the unit that its features are of.
+
+    Raises:
+        DicomError: it cannot be read.
+        UnsuitableImageError: its planes are not equally spaced, or its values cannot be made SUV.
+    """
+    cropped = course.files.cropped_ct
+    if image.key == CT_KEY and configuration.ct_cropping.use_cropped_for_radiomics and cropped.exists():
+        return LoadedImage(read_nifti(cropped), "HU", cropped=True)
+    volume = load_image(course.path(image.folder))
+    if not volume.grid.is_uniform:
+        raise UnsuitableImageError("the planes of the image are not equally spaced (missing slices?)")
+    if image.modality != "PT":
+        return LoadedImage(volume, "HU" if image.modality == "CT" else "arbitrary units")
+    try:
+        suv = suv_factor(course.path(image.folder))
+    except DicomError as error:
+        raise UnsuitableImageError(str(error)) from error
+    return LoadedImage(Volume(volume.grid, volume.values * np.float32(suv.factor)), f"SUVbw: {suv.explanation}")
+
+
+def _mask_columns(mask: Mask, grid: Grid) -> dict[str, object]:
+    if mask.is_empty:
+        return {"voxel_count": 0, "volume_cm3": 0.0, "structure_touches_edge": False}
+    own = bounding_box(mask.values)
+    first = [part.start + inner.start for part, inner in zip(mask.box_on(grid), own, strict=True)]
+    last = [part.start + inner.stop for part, inner in zip(mask.box_on(grid), own, strict=True)]
+    return {
+        "voxel_count": mask.voxel_count,
+        "volume_cm3": mask.volume_cm3,
+        "structure_touches_edge": min(first) == 0 or any(a == b for a, b in zip(last, grid.shape, strict=True)),
+    }
+
+
+def _unusable(mask: Mask, section: RadiomicsSection) -> str:
+    """Why a mask is not handed in; empty where it is."""
+    count = mask.voxel_count
+    if count == 0:
+        return "no voxel of the image lies inside the structure"
+    if count < section.min_voxels:
+        return f"{count} voxels are fewer than radiomics.min_voxels ({section.min_voxels})"
+    if count > section.max_voxels:
+        return f"{count} voxels are more than radiomics.max_voxels ({section.max_voxels})"
+    return ""
+
+
+def _extract(
+    jobs: Sequence[tuple[Case, ExtractionJob]], client: RadiomicsClient, section: RadiomicsSection, resources: Resources
+) -> bool:
+    """Run the jobs and put their results into their cases; whether one failed for lack of memory."""
+    case_of = {job.key: case for case, job in jobs}
+    out_of_memory = False
+    results = client.extract(
+        [job for _, job in jobs],
+        timeout_s=section.task_timeout_s,
+        report_progress=resources.report_progress,
+        cancelled=resources.cancelled,
+    )
+    for result in results:
+        case = case_of[result.key]
+        case.end(result.status, result.reason)
+        case.features = result.features
+        out_of_memory = out_of_memory or result.memory_pressure
+        if result.status != "ok":
+            resources.logger.warning("%s on %s: %s", case.structure.roi_name, case.image.key, result.reason)
+    return out_of_memory
+
+
+def _write(course: Course, cases: Sequence[Case], files: CourseFiles) -> None:
+    """Write the tables of the images that have features, and the ledger."""
+    tables = {
+        "CT": (RADIOMICS_CT, files.radiomics_ct),
+        "MR": (RADIOMICS_MR, files.radiomics_mr),
+        "PT": (RADIOMICS_PET, files.radiomics_pet),
+    }
+    for modality, (table, path) in tables.items():
+        rows = [
+            {**case.identifiers(course), **case.columns, **case.features}
+            for case in cases
+            if case.image.modality == modality and case.status == "ok"
+        ]
+        if rows:
+            write_parquet(path, table, rows)
+            write_workbook(files.workbook(path), {table.name: read_parquet(path)})
+    write_parquet(files.radiomics_ledger, RADIOMICS_LEDGER, [_ledger_row(course, case) for case in cases])
+
+
+def _ledger_row(course: Course, case: Case) -> dict[str, object]:
+    undefined = sum(value is None for value in case.features.values())
+    return {
+        **case.identifiers(course),
+        "status": case.status,
+        "reason": case.reason,
+        "voxel_count": case.columns.get("voxel_count"),
+        "undefined_feature_count": undefined if case.status == "ok" else None,
+        "notes": "; ".join(case.notes),
+    }
+
+
+def _outcome(
+    cases: Sequence[Case], problems: Sequence[str], out_of_memory: bool, versions: Mapping[str, str]
+) -> Outcome:
+    """What the stage says.
+
+    Args:
+        cases: every structure on every image.
+        problems: a sentence for each image and structure that should have features and has none.
+        out_of_memory: one of them failed for lack of memory.
+        versions: of the radiomics environment.
+    """
+    counts = Counter(case.status for case in cases)
+    details = {"structures": dict(sorted(counts.items())), "radiomics_environment": dict(versions)}
+    if not problems and counts["ok"]:
+        return ok(**details)
+    if counts["ok"]:
+        return partial(f"{len(problems)} without features (see radiomics_ledger), the first: {problems[0]}", **details)
+    if problems:
+        return failed(f"no features: {problems[0]}", memory_pressure=out_of_memory, **details)
+    refused = next(case for case in cases if case.columns)
+    return skipped(f"no structure can be used, the first: {refused.structure.roi_name}: {refused.reason}", **details)
