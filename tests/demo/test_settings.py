@@ -8,7 +8,7 @@ from rtpipeline.demo.settings import PARAMETERS, demo_configuration
 
 
 def test_the_configuration_loads_again_from_its_own_yaml(tmp_path: Path):
-    configuration = demo_configuration(tmp_path / "in", tmp_path / "out", tmp_path / "weights")
+    configuration = demo_configuration(tmp_path / "in", tmp_path / "weights", tmp_path / "out")
     assert configuration.segmentation.fast
     assert configuration.segmentation.weights == tmp_path / "weights"
     assert configuration.scheduler.reserved_cores == 0

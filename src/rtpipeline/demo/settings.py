@@ -27,7 +27,7 @@ def demo_settings(weights: Path) -> dict[str, Any]:
     }
 
 
-def demo_configuration(dicom_root: Path, output_dir: Path, weights: Path, **flags: Any) -> Configuration:
+def demo_configuration(dicom_root: Path, weights: Path, output_dir: Path, **flags: Any) -> Configuration:
     """The demo's whole configuration; `flags` are values by dotted key that go before the demo's own.
 
     Raises:

@@ -36,8 +36,16 @@ class Region:
         Raises:
             ValueError: the mask's voxels are not voxels of `image`, or its planes are not equally spaced.
         """
-        x, y, z = image.spacing_mm
-        return cls(mask.on(image), (0, 0, 0), (z, y, x)).trimmed()
+        x_mm, y_mm, z_mm = image.spacing_mm
+        planes, rows, columns = mask.box_on(image)
+        first = (planes.start, rows.start, columns.start)
+        return cls(mask.values, first, (z_mm, y_mm, x_mm)).trimmed()
+
+    def mask(self, image: Grid) -> Mask:
+        """The region as a mask on its part of `image`, of which it must be within (see `is_within`)."""
+        own = self.trimmed()
+        box = [slice(start, start + size) for start, size in zip(own.first, own.values.shape, strict=True)]
+        return Mask(image.crop(box[0], box[1], box[2]), np.ascontiguousarray(own.values))
 
     @property
     def voxel_count(self) -> int:
