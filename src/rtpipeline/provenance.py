@@ -161,6 +161,14 @@ def provenance(
     }
 
 
+def stamp(configuration: Configuration) -> dict[str, str]:
+    """What every cohort table says of where it comes from: the same for the same program and configuration."""
+    return {
+        **{f"rtpipeline_{name}": value for name, value in program().items()},
+        "configuration_digest": configuration_digest(configuration),
+    }
+
+
 def package_versions(names: Iterable[str]) -> dict[str, str]:
     """The installed version of each package; packages that are not installed are left out."""
     versions = {}

@@ -3,7 +3,9 @@ from rtpipeline.tables.dictionary import defined_tables, dictionary
 from rtpipeline.tables.parquet import to_arrow
 from rtpipeline.tables.schema import Column, Table
 
-FEATURES = Table("f", "One row.", (Column("a", "text", "A."),), ("a",), Column("", "number", "A feature.", "mm"))
+FEATURES = Table(
+    "f", "One row.", (Column("a", "text", "A."),), ("a",), Column("<feature>", "number", "A feature.", "mm")
+)
 
 
 def test_every_defined_table_describes_itself_completely() -> None:
@@ -25,7 +27,7 @@ def test_the_dictionary_describes_itself_too() -> None:
 
 
 def test_open_columns_are_named_where_they_are_known() -> None:
-    assert [row["column"] for row in dictionary([FEATURES])] == ["a", "*"]
+    assert [row["column"] for row in dictionary([FEATURES])] == ["a", "<feature>"]
     rows = list(dictionary([FEATURES], {"f": ["a", "x", "y"]}))
     assert [(row["column"], row["position"], row["unit"]) for row in rows] == [
         ("a", 1, ""),

@@ -26,6 +26,16 @@ from rtpipeline.tables.parquet import Row, to_arrow
 _SOURCES = ("manual", "custom", "custom_model", "auto")
 """Which source's structure stands for an organ: the first that has it."""
 
+_FROM_METADATA = {
+    "patient_sex": "patient_sex",
+    "patient_age_at_plan_years": "patient_age_at_plan_years",
+    "fractions_delivered": "delivered_fractions",
+    "first_treatment_date": "first_treatment_date",
+    "last_treatment_date": "last_treatment_date",
+    "technique_inferred": "technique_inferred",
+}
+"""Columns of the analysis table that are columns of case_metadata."""
+
 CourseKey = tuple[str, str]
 
 
@@ -50,11 +60,13 @@ def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) ->
         tables: the cohort's tables by name (`dvh_metrics`, `fractions`, `radiomics_ct`, …).
     """
     structures = _structures_by_course(tables["dvh_metrics"])
+    metadata = {_key(row): row for row in tables["case_metadata"].to_pylist()}
     counts = {name: _rows_by_course(tables[name]) for name in ("radiomics_ct", "radiomics_mr", "radiomics_pet")}
     rows = []
     for course in courses:
-        key = (course.identifiers["patient_id"], course.identifiers["course_id"])
+        key = _key(course.identifiers)
         row: dict[str, object] = {**course.identifiers, **_description(course)}
+        row.update({name: metadata.get(key, {}).get(source) for name, source in _FROM_METADATA.items()})
         notes: list[str] = []
         if key in structures:
             row.update(_targets(structures[key]))
@@ -89,6 +101,10 @@ def with_clinical(data: pa.Table, clinical: ClinicalTable) -> tuple[pa.Table, pa
     return joined, clinical.data.take(pa.array(unmatched, pa.int64()))
 
 
+def _key(row: Mapping[str, Any]) -> CourseKey:
+    return row["patient_id"], row["course_id"]
+
+
 def _description(course: Course) -> Row:
     description = course.description
     used = [plan for plan in description.plans if plan.sop_instance_uid in description.dose_decision.used_plan_uids]
@@ -110,7 +126,7 @@ def _structures_by_course(metrics: pa.Table) -> dict[CourseKey, list[_Structure]
     for batch in metrics.to_batches():
         for row in batch.to_pylist():
             identity = (row["segmentation_source"], row["roi_number"], row["roi_name"])
-            of_course = found.setdefault((row["patient_id"], row["course_id"]), {})
+            of_course = found.setdefault(_key(row), {})
             structure = of_course.setdefault(identity, _Structure(row))
             structure.values[row["metric"], row["unit"] or ""] = row["value"]
     return {key: list(structures.values()) for key, structures in found.items()}

@@ -32,7 +32,7 @@ def dictionary(tables: Iterable[Table], found: Mapping[str, Sequence[str]] | Non
     Args:
         tables: the tables to describe.
         found: for tables with open columns, the names of all columns that were found, by table name. Where a table
-            has none here, its open columns are one row named `*`.
+            has none here, its open columns are one row with the name that the definition gives them.
     """
     for table in tables:
         declared = {column.name for column in table.columns}
@@ -53,5 +53,5 @@ def _open_columns(table: Table, names: Sequence[str]) -> Iterator[Column]:
     if table.open_columns is None:
         return
     kind = table.open_columns
-    for name in names or ("*",):
+    for name in names or (kind.name,):
         yield Column(name, kind.type, kind.description, kind.unit)

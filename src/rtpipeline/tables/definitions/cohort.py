@@ -5,7 +5,7 @@ from __future__ import annotations
 from rtpipeline.tables.schema import COURSE_COLUMNS, Column, Table
 
 COVERAGE = Table(
-    "coverage",
+    "table_coverage",
     "One row per course and table that is not complete, with the reason.",
     (
         *COURSE_COLUMNS,

@@ -1,0 +1,182 @@
+import csv
+import logging
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from rtpipeline.aggregate import SOURCES, aggregate
+from rtpipeline.config import Configuration, load_configuration
+from rtpipeline.course import CohortFiles, Course
+from rtpipeline.outcome import Outcome
+from rtpipeline.tables.parquet import read_parquet
+
+LOGGER = logging.getLogger("test")
+
+
+def run(courses: list[Course], cohort: CohortFiles, configuration: Configuration | None = None) -> Outcome:
+    return aggregate(courses, cohort, configuration or Configuration(), threads=2, logger=LOGGER)
+
+
+def rows(cohort: CohortFiles, name: str) -> list[dict[str, Any]]:
+    return read_parquet(cohort.table(name)).to_pylist()
+
+
+def sheet(path: Path, name: str) -> list[dict[str, Any]]:
+    header, *cells = openpyxl.load_workbook(path)[name].iter_rows(values_only=True)
+    return [dict(zip(header, row, strict=True)) for row in cells]
+
+
+def test_courses_are_put_together_whatever_their_order(cohort: CohortFiles, make_course: Any) -> None:
+    structures = [("manual", "GTV-1", {"Volume cm3": 10.0, "D95 Gy": 58.0})]
+    courses = [make_course(patient, structures) for patient in ("000123", "b", "a")]
+    run(courses, cohort)
+    first = {file.name: file.read_bytes() for file in cohort.results.iterdir()}
+    assert [row["patient_id"] for row in rows(cohort, "dvh_metrics")] == ["000123", "000123", "a", "a", "b", "b"]
+    run(courses[::-1], cohort)
+    assert {file.name: file.read_bytes() for file in cohort.results.iterdir()} == first
+
+
+def test_dvh_is_long_in_parquet_and_wide_in_excel(cohort: CohortFiles, make_course: Any) -> None:
+    course = make_course("000123", [("manual", "=PTV-1cm", {"Volume cm3": 10.0, "D95 Gy": 58.0})])
+    run([course], cohort)
+    assert {(row["metric"], row["unit"]): row["value"] for row in rows(cohort, "dvh_metrics")} == {
+        ("Volume", "cm3"): 10.0,
+        ("D95", "Gy"): 58.0,
+    }
+    (row,) = sheet(cohort.table("dvh_metrics", ".xlsx"), "dvh_metrics")
+    assert (row["patient_id"], row["roi_name"], row["Volume cm3"], row["D95 Gy"]) == ("000123", "=PTV-1cm", 10, 58)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "reason"),
+    [
+        ("failed", "failed", "because of dvh"),
+        ("skipped", "skipped", "because of dvh"),
+        ("publishing", "missing", "because of dvh"),
+    ],
+)
+def test_a_table_that_a_stage_left_behind_is_not_read_when_its_state_does_not_allow_it(
+    cohort: CohortFiles, make_course: Any, status: str, expected: str, reason: str
+) -> None:
+    structures = [("manual", "GTV", {"Volume cm3": 10.0})]
+    good, bad = make_course("a", structures), make_course("b", structures, dvh=status)
+    run([good, bad], cohort)
+    assert {row["patient_id"] for row in rows(cohort, "dvh_metrics")} == {"a"}
+    (row,) = [row for row in rows(cohort, "table_coverage") if row["table"] == "dvh_metrics"]
+    assert (row["patient_id"], row["status"], row["reason"]) == ("b", expected, reason)
+    assert sheet(cohort.table("dvh_metrics", ".xlsx"), "coverage")[0]["reason"] == reason
+
+
+def test_missing_and_damaged_results_are_listed_and_the_rest_is_there(cohort: CohortFiles, make_course: Any) -> None:
+    courses = [make_course(name) for name in ("state", "table", "damaged", "fine")]
+    courses[0].files.state("dvh").unlink()
+    courses[1].files.dvh_metrics.unlink()
+    courses[2].files.dvh_metrics.write_bytes(b"PAR1 and no more")
+    outcome = run(courses, cohort)
+    assert outcome.status == "partial"
+    found = {row["patient_id"]: row for row in rows(cohort, "table_coverage") if row["table"] == "dvh_metrics"}
+    assert set(found) == {"state", "table", "damaged"}
+    assert {row["status"] for row in found.values()} == {"missing"}
+    assert "has not run" in found["state"]["reason"]
+    assert "dvh_metrics.parquet is gone" in found["table"]["reason"]
+    assert "cannot be read" in found["damaged"]["reason"]
+
+
+def test_a_table_with_columns_of_another_version_is_not_mixed_in(cohort: CohortFiles, make_course: Any) -> None:
+    course = make_course("a")
+    course.files.dvh_metrics.write_bytes(course.files.fractions.read_bytes())
+    run([course], cohort)
+    (row,) = [row for row in rows(cohort, "table_coverage") if row["table"] == "dvh_metrics"]
+    assert "unlike this version's columns" in row["reason"]
+
+
+def test_strict_fails_and_writes_no_table_but_the_coverage(cohort: CohortFiles, make_course: Any) -> None:
+    configuration = load_configuration(overrides={"aggregation.strict": True})
+    outcome = run([make_course("a", dvh="failed")], cohort, configuration)
+    assert outcome.status == "failed"
+    assert sorted(file.name for file in cohort.results.iterdir()) == ["table_coverage.parquet", "table_coverage.xlsx"]
+
+
+def test_a_stage_that_is_switched_off_is_not_missing(cohort: CohortFiles, make_course: Any) -> None:
+    course = make_course("a")
+    course.files.state("dvh").unlink()
+    run([course], cohort, load_configuration(overrides={"dvh.enabled": False}))
+    (row,) = [row for row in rows(cohort, "table_coverage") if row["table"] == "dvh_metrics"]
+    assert (row["status"], row["reason"]) == ("skipped", "the stage dvh is switched off")
+
+
+def test_tables_without_rows_have_their_header(cohort: CohortFiles) -> None:
+    assert run([], cohort).status == "ok"
+    for source in SOURCES:
+        data = read_parquet(cohort.table(source.table.name))
+        assert data.num_rows == 0
+        assert data.column_names == [column.name for column in source.table.columns]
+        assert cohort.table(source.table.name, ".xlsx").is_file()
+
+
+def test_analysis_table_has_the_prescription_the_target_and_the_organs(cohort: CohortFiles, make_course: Any) -> None:
+    metrics = {"Volume cm3": 1.0, "Dmean Gy": 50.0}
+    structures = [
+        ("manual", "PTV_boost", {"Volume cm3": 5.0, "D95 Gy": 65.0}),
+        ("manual", "PTV_60", {"Volume cm3": 50.0, "D95 Gy": 58.0}),
+        ("auto", "Heart", {**metrics, "Dmean Gy": 4.0}),
+        ("manual", "Heart", {**metrics, "Dmean Gy": 5.0}),
+        ("manual", "Lung_L", metrics),
+        ("manual", "Lung_L", metrics),
+    ]
+    run([make_course("a", structures)], cohort)
+    (row,) = rows(cohort, "analysis_table")
+    assert (row["prescription_gy"], row["fractions_planned"], row["plan_labels"]) == (60.0, 30, "=plan")
+    assert (row["ptv_count"], row["ptv_name"], row["ptv_volume_cm3"], row["ptv_d95_gy"]) == (2, "PTV_60", 50.0, 58.0)
+    assert (row["gtv_count"], row["gtv_name"], row["gtv_d95_gy"]) == (0, None, None)
+    assert (row["heart_source"], row["heart_dmean_gy"]) == ("manual", 5.0)
+    assert (row["lung_l_source"], row["lung_l_dmean_gy"]) == (None, None)
+    assert row["notes"] == "Lung_L: 2 manual structures, none chosen"
+    assert (row["structures_manual"], row["structures_auto"]) == (5, 1)
+    assert (row["patient_sex"], row["status_dvh"], row["status_segmentation"]) == ("F", "ok", "missing")
+
+
+def test_clinical_rows_are_joined_and_the_unmatched_listed(
+    cohort: CohortFiles, make_course: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "clinical.csv"
+    file.write_text("patient_id,age,kind\n000123,61,x\nnobody,50,y\n")
+    configuration = load_configuration(overrides={"aggregation.clinical": str(file)})
+    run([make_course("000123"), make_course("b")], cohort, configuration)
+    found = [(row["clinical_matched"], row["age"], row["clinical_kind"]) for row in rows(cohort, "analysis_table")]
+    assert found == [(True, 61, "x"), (False, None, None)]
+    unmatched = sheet(cohort.table("analysis_table", ".xlsx"), "clinical_unmatched")
+    assert unmatched == [{"patient_id": "nobody", "age": 50, "kind": "y"}]
+    with cohort.table("analysis_table", ".csv").open(newline="") as lines:
+        assert [(row["patient_id"], row["age"]) for row in csv.DictReader(lines)] == [("000123", "61"), ("b", "")]
+
+
+def test_an_unusable_clinical_table_takes_only_itself_away(
+    cohort: CohortFiles, make_course: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "clinical.csv"
+    file.write_text("id\n1\n")
+    outcome = run([make_course("a")], cohort, load_configuration(overrides={"aggregation.clinical": str(file)}))
+    assert outcome.status == "partial"
+    assert "there is no column patient_id" in outcome.reason
+    assert len(rows(cohort, "analysis_table")) == 1
+
+
+def test_the_dictionary_names_every_column_of_every_table(cohort: CohortFiles, make_course: Any) -> None:
+    run([make_course("a", [("manual", "GTV", {"Volume cm3": 1.0})])], cohort)
+    described = {(row["table"], row["column"]) for row in rows(cohort, "column_dictionary")}
+    for source in SOURCES:
+        for column in read_parquet(cohort.table(source.table.name)).column_names:
+            assert (source.table.name, column) in described
+
+
+def test_no_patient_id_but_the_folder_in_the_log(
+    cohort: CohortFiles, make_course: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    course = make_course("folder", dvh="failed")
+    named = Course(course.files, course.description.model_copy(update={"patient_id": "Secret^Name"}))
+    run([named], cohort)
+    assert "folder/2020-01 dvh_metrics: because of dvh" in caplog.text
+    assert "Secret" not in caplog.text
