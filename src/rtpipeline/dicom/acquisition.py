@@ -7,10 +7,24 @@ Acquisition Details) and C.7.6.4 (Contrast/Bolus).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+import pydicom
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
+from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.values import as_date, as_number, as_numbers, as_text, quietly
+
+_PATIENT_KEYWORDS = [
+    "SpecificCharacterSet",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientWeight",
+    "PatientSize",
+]
 
 
 @dataclass(frozen=True)
@@ -93,8 +107,20 @@ class Acquisition:
     contrast_flow_rate_ml_per_s: float | None
 
 
+def read_patient(path: Path) -> Patient:
+    """Whom the DICOM object in a file is of.
+
+    Raises:
+        DicomError: the file cannot be read.
+    """
+    try:
+        return patient_of(pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_PATIENT_KEYWORDS))
+    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
+        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
+
+
 def patient_of(dataset: Dataset) -> Patient:
-    """Whom any DICOM object is of."""
+    """Whom a DICOM object is of."""
     with quietly():
         return Patient(
             name=as_text(dataset, "PatientName"),
