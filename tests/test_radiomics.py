@@ -1,0 +1,274 @@
+"""The radiomics stage on real images and structures, with a small parameter file to be quick."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from rtpipeline import radiomics
+from rtpipeline.config import Configuration
+from rtpipeline.course import Course, CourseDescription, CourseFiles, DoseDecision, ImageSeries, StructureSet
+from rtpipeline.dicom.image_series import load_image
+from rtpipeline.dicom.rtstruct import read_structure_set
+from rtpipeline.imaging.contours import rasterise
+from rtpipeline.outcome import StageError
+from rtpipeline.radiomics_conda import child_variables, find_radiomics_python
+from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.resources import Resources
+from rtpipeline.tables.parquet import read_parquet
+
+pytestmark = [pytest.mark.real_data, pytest.mark.radiomics_environment]
+
+PLAIN_PYRADIOMICS = Path(__file__).parent / "extraction" / "plain_pyradiomics.py"
+QUICK = """
+imageType: {Original: {}}
+featureClass: {shape: [MeshVolume, Sphericity], firstorder: [], glcm: [JointEntropy]}
+setting: {resampledPixelSpacing: [2, 2, 2], binWidth: 25, minimumROISize: 64}
+"""
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[ChildProcesses]:
+    processes = ChildProcesses()
+    yield processes
+    processes.close()
+
+
+def resources_for(folder: Path, children: ChildProcesses, threads: int = 2) -> Resources:
+    return Resources(
+        threads=threads,
+        device="cpu",
+        staging=folder / "staging",
+        scratch=folder / "scratch",
+        logs=folder / "logs",
+        children=children,
+        logger=logging.getLogger("test"),
+    )
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    file = tmp_path / "quick.yaml"
+    file.write_text(QUICK, encoding="utf-8")
+    return file
+
+
+def configured(quick: Path, include: tuple[str, ...] = ("*",), **radiomics_keys: object) -> Configuration:
+    files = {"params_file": quick, "mr_params_file": quick, "pet_params_file": quick}
+    return Configuration.model_validate(
+        {"radiomics": {**files, **radiomics_keys}, "structures": {"radiomics": {"include": include}}}
+    )
+
+
+def make_course(folder: Path, images: dict[str, tuple[str, Path]], structure_sets: dict[str, Path]) -> Course:
+    """A course folder as organizing leaves it: links to images (by key: modality, folder) and structure sets."""
+    files = CourseFiles(folder)
+    series = []
+    for key, (modality, source) in images.items():
+        target = files.dicom / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source)
+        series.append(
+            ImageSeries(
+                key=key,
+                modality=modality,
+                folder=f"DICOM/{key}",
+                series_instance_uid=f"1.2.{len(series)}",
+                study_instance_uid="1.1",
+                instance_count=1,
+            )
+        )
+    sets = []
+    for key, source in structure_sets.items():
+        name = "RS.dcm" if key == "CT" else f"RS_{key}.dcm"
+        (folder / name).symlink_to(source)
+        sets.append(StructureSet(file=name, sop_instance_uid=f"1.3.{len(sets)}", image_key=key))
+    description = CourseDescription(
+        patient="P",
+        course="C",
+        patient_id="0007",
+        kind="structures",
+        images=tuple(series),
+        structure_sets=tuple(sets),
+        dose_decision=DoseDecision(label="no_dose"),
+    )
+    return Course(files, description)
+
+
+@pytest.fixture
+def lung(test_data: Path, tmp_path: Path) -> Course:
+    source = test_data / "LUNG1-001"
+    return make_course(tmp_path / "course", {"CT": ("CT", source / "CT")}, {"CT": source / "RTSTRUCT.dcm"})
+
+
+@pytest.fixture
+def sarcoma(test_data: Path, tmp_path: Path) -> Course:
+    source = test_data / "STS" / "STS_042"
+    images = {"CT": ("CT", "CT"), "MR_1": ("MR", "MR_T1"), "PT_1": ("PT", "PET")}
+    return make_course(
+        tmp_path / "course",
+        {key: (modality, source / name / "image") for key, (modality, name) in images.items()},
+        {key: next((source / name / "mask").iterdir()) for key, (_, name) in images.items()},
+    )
+
+
+def plain(course: Course, roi_name: str, parameters: Path, folder: Path) -> dict[str, float]:
+    """Features of a structure of the planning CT by plain PyRadiomics on the whole image."""
+    volume = load_image(course.path("DICOM/CT"))
+    roi = next(roi for roi in read_structure_set(course.files.structure_set).rois if roi.name == roi_name)
+    np.save(folder / "plain_image.npy", volume.values)
+    np.save(folder / "plain_mask.npy", rasterise(roi.contours, volume.grid).on(volume.grid))
+    request = {
+        "image": str(folder / "plain_image.npy"),
+        "mask": str(folder / "plain_mask.npy"),
+        "origin": volume.grid.origin_mm.tolist(),
+        "spacing": list(volume.grid.spacing_mm),
+        "direction": volume.grid.direction.ravel().tolist(),
+        "parameters": str(parameters),
+    }
+    variables = {**os.environ, **child_variables(threads=1)}
+    answer = subprocess.run(
+        [str(find_radiomics_python(Configuration(), os.environ).python), str(PLAIN_PYRADIOMICS)],
+        input=json.dumps(request),
+        env={name: value for name, value in variables.items() if value is not None},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    values: dict[str, float] = json.loads(answer.stdout)
+    return values
+
+
+def rows(table: pa.Table) -> dict[str, dict[str, object]]:
+    """Rows by ROI name."""
+    return {str(row["roi_name"]): row for row in table.to_pylist()}
+
+
+def test_features_of_the_planning_ct_are_those_of_plain_pyradiomics(
+    lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    resources = resources_for(tmp_path, children)
+
+    outcome = radiomics.run(lung, configured(quick, include=("GTV*", "*Cord")), resources)
+
+    assert outcome.status == "ok", outcome.reason
+    table = read_parquet(CourseFiles(resources.staging).radiomics_ct)
+    assert table.num_rows == 2
+    assert CourseFiles.workbook(CourseFiles(resources.staging).radiomics_ct).exists()
+    for roi_name in ("GTV-1", "Spinal-Cord"):
+        expected = plain(lung, roi_name, quick, tmp_path)
+        assert len(expected) == 2 + 18 + 1
+        assert {name: rows(table)[roi_name][name] for name in expected} == expected
+    gtv = rows(table)["GTV-1"]
+    assert gtv["patient_id"] == "0007"
+    assert gtv["segmentation_source"] == "manual"
+    assert gtv["volume_cm3"] == pytest.approx(156, abs=1)
+    assert gtv["structure_touches_edge"] is False
+    assert (gtv["pyradiomics_version"], gtv["intensity"]) == ("3.0.1", "HU")
+
+
+def test_the_ledger_has_every_structure_with_the_reason(
+    lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    resources = resources_for(tmp_path, children)
+    configuration = configured(quick, include=("GTV*", "Lung*", "*Cord"), skip_rois=("lung_left",), max_voxels=100_000)
+
+    outcome = radiomics.run(lung, configuration, resources)
+
+    ledger = rows(read_parquet(CourseFiles(resources.staging).radiomics_ledger))
+    assert outcome.status == "ok", outcome.reason
+    assert {name: row["status"] for name, row in ledger.items()} == {
+        "GTV-1": "ok",
+        "Spinal-Cord": "ok",
+        "Lung-Left": "skipped",
+        "Lung-Right": "skipped",
+    }
+    assert "skip_rois" in str(ledger["Lung-Left"]["reason"])
+    assert "max_voxels (100000)" in str(ledger["Lung-Right"]["reason"])
+    assert ledger["GTV-1"]["undefined_feature_count"] == 0
+
+
+def test_tables_are_the_same_bytes_whatever_the_number_of_workers(
+    lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    configuration = configured(quick, include=("GTV*", "*Cord"))
+    contents = []
+    for threads in (1, 2):
+        resources = resources_for(tmp_path / str(threads), children, threads)
+        radiomics.run(lung, configuration, resources)
+        files = CourseFiles(resources.staging)
+        tables = (files.radiomics_ct, files.workbook(files.radiomics_ct), files.radiomics_ledger)
+        contents.append([table.read_bytes() for table in tables])
+    assert contents[0] == contents[1]
+
+
+def test_ct_mr_and_pet_have_their_own_tables(
+    sarcoma: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    resources = resources_for(tmp_path, children)
+
+    outcome = radiomics.run(sarcoma, configured(quick), resources)
+
+    files = CourseFiles(resources.staging)
+    assert outcome.status == "ok", outcome.reason
+    (ct,) = read_parquet(files.radiomics_ct).to_pylist()
+    (mr,) = read_parquet(files.radiomics_mr).to_pylist()
+    (pet,) = read_parquet(files.radiomics_pet).to_pylist()
+    assert [row["image_key"] for row in (ct, mr, pet)] == ["CT", "MR_1", "PT_1"]
+    assert pet["intensity"] == "SUVbw: stored as SUV by body weight (Units GML)"
+    # The same tumour, drawn on three images.
+    assert mr["volume_cm3"] == pytest.approx(ct["volume_cm3"], rel=0.05)
+    assert pet["volume_cm3"] == pytest.approx(ct["volume_cm3"], rel=0.05)
+    assert 0 < pet["original_firstorder_Maximum"] < 50
+
+
+def test_a_structure_that_pyradiomics_refuses_makes_the_course_partial(
+    lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    quick.write_text(QUICK.replace("minimumROISize: 64", "minimumROISize: 10000"), encoding="utf-8")
+    resources = resources_for(tmp_path, children)
+
+    outcome = radiomics.run(lung, configured(quick, include=("GTV*", "*Cord")), resources)
+
+    ledger = rows(read_parquet(CourseFiles(resources.staging).radiomics_ledger))
+    assert outcome.status == "partial"
+    assert "Spinal-Cord on CT" in outcome.reason
+    assert ledger["Spinal-Cord"]["status"] == "failed"
+    assert "minimum size: 10000" in str(ledger["Spinal-Cord"]["reason"])
+    assert read_parquet(CourseFiles(resources.staging).radiomics_ct).column("roi_name").to_pylist() == ["GTV-1"]
+
+
+def test_a_course_without_a_selected_structure_is_skipped_without_starting_anything(
+    lung: Course, quick: Path, tmp_path: Path
+) -> None:
+    children = ChildProcesses()
+    nowhere = tmp_path / "no" / "python"
+
+    outcome = radiomics.run(
+        lung, configured(quick, include=("PTV*",), python=nowhere), resources_for(tmp_path, children)
+    )
+
+    assert outcome.status == "skipped"
+    assert "structures.radiomics" in outcome.reason
+
+
+def test_without_the_environment_the_stage_fails_and_says_what_to_do(lung: Course, quick: Path, tmp_path: Path) -> None:
+    configuration = configured(quick, python=tmp_path / "no" / "python")
+
+    with pytest.raises(StageError, match="python -m nox -s demo"):
+        radiomics.run(lung, configuration, resources_for(tmp_path, ChildProcesses()))
+
+
+def test_an_unknown_feature_class_is_named(lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses) -> None:
+    quick.write_text("featureClass: {fristorder: []}", encoding="utf-8")
+
+    with pytest.raises(StageError, match="fristorder is not recognized"):
+        radiomics.run(lung, configured(quick), resources_for(tmp_path, children))
