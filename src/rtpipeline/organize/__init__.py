@@ -1,1 +1,7 @@
-"""."""
+"""Raw DICOM becomes courses: index · references · grouping · dose decision and summation · materialising."""
+
+from __future__ import annotations
+
+from rtpipeline.organize.cohort import OrganizeResult, organize
+
+__all__ = ["OrganizeResult", "organize"]

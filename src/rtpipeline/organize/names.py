@@ -14,9 +14,9 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNOREC
 """Device names of Windows, which no folder may have there."""
 
 
-def digest(*parts: str) -> str:
-    """Eight hexadecimal digits that stand for the parts."""
-    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_LENGTH]
+def digest(*parts: str, length: int = _DIGEST_LENGTH) -> str:
+    """Hexadecimal digits that stand for the parts."""
+    return hashlib.sha256("\x1f".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def patient_folder(patient_id: str, alternative: str = "") -> str:

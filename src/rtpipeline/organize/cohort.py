@@ -1,0 +1,216 @@
+"""From an input folder to the courses of a cohort, their manifest, and the list of unused files."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rtpipeline.config import Configuration, OrganizeSection
+from rtpipeline.course import CohortFiles, Course
+from rtpipeline.organize.description import CoursePlan, plan_course
+from rtpipeline.organize.duplicates import Unused, distinct_files
+from rtpipeline.organize.grouping import courses_of
+from rtpipeline.organize.index import DAMAGED, IndexedFile, build_index
+from rtpipeline.organize.materialise import Writing, write_course
+from rtpipeline.organize.patients import patients_of
+from rtpipeline.outcome import StageError
+from rtpipeline.tables.atomic import write_text
+from rtpipeline.tables.definitions.organize import UNUSED_FILES
+from rtpipeline.tables.parquet import write_parquet
+
+MANIFEST_VERSION = 1
+FILTERED = "filtered"
+
+
+@dataclass(frozen=True)
+class OrganizeResult:
+    """What organizing made.
+
+    Attributes:
+        courses: in the order of the manifest.
+        files_read: input files that were opened to read their header.
+        files_total: files below the input folder.
+        changed: whether any course or the manifest was changed.
+        warnings: what a user should know about the cohort as a whole.
+    """
+
+    courses: tuple[Course, ...]
+    files_read: int
+    files_total: int
+    changed: bool
+    warnings: tuple[str, ...]
+
+
+def organize(
+    dicom_root: Path,
+    cohort: CohortFiles,
+    configuration: Configuration,
+    *,
+    threads: int,
+    logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+    report_progress: Callable[[int, int], None],
+    cancelled: threading.Event,
+) -> OrganizeResult:
+    """Make courses of every DICOM file below `dicom_root`.
+
+    Every file is looked at once and ends in a course or, with a reason, in the table of unused files. Courses that
+    are as they should be are not touched; those that a killed run left half written are completed.
+
+    Args:
+        dicom_root: the input; only read.
+        cohort: the output folder.
+        configuration: its section `organize`, and the scheduler's order of courses.
+        threads: how many files are read or copied at once.
+        logger: gets one line per course that is written.
+        report_progress: called with (files looked at, files in all).
+        cancelled: ends the work with a `StageError`.
+
+    Raises:
+        StageError: the input cannot be listed or read, the output cannot be written, or the work was cancelled.
+    """
+    _require_separate(dicom_root, cohort)
+    index = build_index(
+        dicom_root,
+        cohort.index,
+        excluded=cohort.folder,
+        threads=threads,
+        report_progress=report_progress,
+        cancelled=cancelled,
+    )
+    settings = configuration.organize
+    plans, unused, warnings = plan_courses(index.files, settings, _known_names(cohort))
+    plans = _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
+    writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled)
+    courses: list[Course] = []
+    changed = False
+    for plan in plans:
+        course, written = write_course(plan, writing)
+        courses.append(course)
+        changed |= written
+        if written:
+            logger.info("%s: %s", course.key, _summary(plan))
+    changed |= _write_manifest(cohort, plans)
+    _write_unused(cohort, unused)
+    return OrganizeResult(tuple(courses), index.files_read, len(index.files), changed, tuple(warnings))
+
+
+def plan_courses(
+    files: Sequence[IndexedFile], settings: OrganizeSection, known_names: Mapping[tuple[str, str], str]
+) -> tuple[list[CoursePlan], list[Unused], list[str]]:
+    """The courses of an indexed input, with nothing written.
+
+    Args:
+        files: every file of the input.
+        settings: how courses are formed and which are wanted.
+        known_names: names that courses have from earlier runs, by (patient folder, digest).
+
+    Returns:
+        The courses, the files that none of them takes, and warnings about the input as a whole.
+    """
+    distinct = distinct_files(files)
+    unused = [Unused(file, file.problem_kind, file.problem) for file in files if file.problem_kind]
+    unused += distinct.unused
+    damaged = [file for file in files if file.problem_kind == DAMAGED]
+    plans: list[CoursePlan] = []
+    for patient in patients_of(distinct.files, damaged):
+        drafts, left_over = courses_of(patient, settings)
+        unused += left_over
+        plan_uids = {draft_number: {plan.uid for plan in draft.plans} for draft_number, draft in enumerate(drafts)}
+        everywhere = set().union(*plan_uids.values())
+        for number, draft in enumerate(drafts):
+            plans.append(plan_course(draft, frozenset(everywhere - plan_uids[number]), known_names))
+    wanted = [plan for plan in plans if _is_wanted(plan, settings.course_filter)]
+    for plan in plans:
+        if plan not in wanted:
+            reason = f"its course {plan.key} is not wanted by organize.course_filter"
+            unused += [Unused(file, FILTERED, reason) for file in plan.files.values()]
+    return wanted, _without_used(unused, wanted), list(distinct.warnings)
+
+
+def _require_separate(dicom_root: Path, cohort: CohortFiles) -> None:
+    if dicom_root.resolve() == cohort.folder.resolve():
+        raise StageError(
+            f"{dicom_root}: the output folder must be another folder than the input; choose another --outdir"
+        )
+
+
+def _known_names(cohort: CohortFiles) -> dict[tuple[str, str], str]:
+    """Names of courses in the last manifest, by (patient folder, digest at the end of the name)."""
+    try:
+        entries = json.loads(cohort.manifest.read_text(encoding="utf-8"))["courses"]
+    except FileNotFoundError:
+        return {}
+    return {(entry["patient"], entry["course"].rsplit("_", 1)[1]): entry["course"] for entry in entries}
+
+
+def _is_wanted(plan: CoursePlan, patterns: Sequence[str]) -> bool:
+    """Whether a course's patient, PatientID, name or `patient/course` matches one of the patterns (all, if none)."""
+    description = plan.description
+    names = (description.patient, description.patient_id, description.course, plan.key)
+    return not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+
+def _without_used(unused: Iterable[Unused], plans: Iterable[CoursePlan]) -> list[Unused]:
+    """Each unused file once, with its first reason; files that some course takes are not unused."""
+    used = {file.path for plan in plans for file in plan.files.values()}
+    first: dict[str, Unused] = {}
+    for one in unused:
+        if one.file.path not in used:
+            first.setdefault(one.file.path, one)
+    return [first[path] for path in sorted(first)]
+
+
+def _in_order(plans: Iterable[CoursePlan], *, shortest_first: bool) -> list[CoursePlan]:
+    return sorted(plans, key=lambda plan: (plan.slice_count if shortest_first else 0, plan.key))
+
+
+def _summary(plan: CoursePlan) -> str:
+    description = plan.description
+    images = ", ".join(f"{image.modality} {image.instance_count}" for image in description.images) or "no images"
+    return (
+        f"{description.kind} course, {images}, {len(description.structure_sets)} structure sets, "
+        f"{len(description.plans)} plans, {len(description.doses)} doses ({description.dose_decision.label})"
+    )
+
+
+def _write_manifest(cohort: CohortFiles, plans: Sequence[CoursePlan]) -> bool:
+    """Write the manifest; False where it is already as it should be."""
+    entries = [
+        {
+            "patient": plan.description.patient,
+            "course": plan.description.course,
+            "path": plan.key,
+            "slice_count": plan.slice_count,
+            "kind": plan.description.kind,
+        }
+        for plan in plans
+    ]
+    text = json.dumps({"version": MANIFEST_VERSION, "courses": entries}, indent=1, ensure_ascii=False) + "\n"
+    if cohort.manifest.is_file() and cohort.manifest.read_text(encoding="utf-8") == text:
+        return False
+    write_text(cohort.manifest, text)
+    return True
+
+
+def _write_unused(cohort: CohortFiles, unused: Sequence[Unused]) -> None:
+    rows = []
+    for one in unused:
+        header = one.file.header
+        rows.append(
+            {
+                "path": one.file.shown_path,
+                "kind": one.kind,
+                "reason": one.reason,
+                "modality": header.modality if header is not None else "",
+                "patient_id": header.patient_id if header is not None else "",
+                "series_instance_uid": header.series_instance_uid if header is not None else "",
+                "sop_instance_uid": header.sop_instance_uid if header is not None else "",
+                "size_bytes": one.file.size,
+            }
+        )
+    write_parquet(cohort.table("unused_files"), UNUSED_FILES, rows)

@@ -1,0 +1,202 @@
+"""Writing a course: its files are copied to a staging folder and moved into place; a complete course is left alone.
+
+`state/organize.json` is written last, and removed first. It says from which input each file was made, so that only
+what differs is made again. A course that a killed run left without it is written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rtpipeline.course import Course, CourseFiles
+from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.rtdose import read_dose, write_dose
+from rtpipeline.organize.copying import copy_file
+from rtpipeline.organize.description import CoursePlan
+from rtpipeline.organize.dose_sum import sum_of
+from rtpipeline.organize.index import IndexedFile
+from rtpipeline.organize.series import header_of
+from rtpipeline.outcome import StageError
+from rtpipeline.tables.atomic import write_text
+
+STAGE = "organize"
+SENTINEL = ".organized"
+DOSE_SUM_VERSION = 1
+"""Counts up when the same doses give another sum."""
+
+_OWN_FOLDERS = ("CT", "MR", "PT", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "RTRECORD")
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How courses are written.
+
+    Attributes:
+        root: the input folder.
+        outdir: the output folder.
+        hard_link: whether files may be other names of the input's files.
+        threads: how many files are copied at once.
+        cancelled: ends the work with a `StageError`.
+    """
+
+    root: Path
+    outdir: Path
+    hard_link: bool
+    threads: int
+    cancelled: threading.Event
+
+
+def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
+    """Bring a course folder to what `plan` says.
+
+    Returns:
+        The course, and whether anything was changed.
+
+    Raises:
+        StageError: a file of the input cannot be copied, doses cannot be summed, or the work was cancelled.
+    """
+    files = CourseFiles(writing.outdir / plan.description.patient / plan.description.course)
+    course = Course(files, plan.description)
+    text = plan.description.model_dump_json(indent=1) + "\n"
+    sources = _sources(plan, files)
+    recorded = _recorded(files)
+    intact = {name for name in sources if _is_intact(files.folder / name, recorded.get(name), sources[name])}
+    extra = [name for name in _own_files(files) if name not in sources]
+    described = files.description.is_file() and files.description.read_text(encoding="utf-8") == text
+    if described and not extra and len(intact) == len(sources) == len(recorded):
+        return course, False
+    staging = files.folder / f".staging-{STAGE}"
+    if staging.exists():
+        shutil.rmtree(staging)
+    try:
+        staging.mkdir(parents=True)
+        missing = [name for name in sources if name not in intact]
+        _stage(plan, missing, files, staging, writing)
+        _publish(staging, missing, extra, files)
+    except OSError as error:
+        where = error.filename or files.folder
+        raise StageError(
+            f"{course.key}: cannot write the course ({error.strerror}: {where}); "
+            "free space or mend permissions, and run again"
+        ) from error
+    finally:
+        if staging.exists():
+            shutil.rmtree(staging)
+    write_text(files.description, text)
+    _write_state(files, sources)
+    write_text(files.folder / SENTINEL, "ok\n")
+    return course, True
+
+
+def _sources(plan: CoursePlan, files: CourseFiles) -> dict[str, str]:
+    """What each file of the course is made from, as text that differs when the file has to be made again."""
+    sources = {name: _source(file) for name, file in plan.files.items()}
+    if plan.summed:
+        parts = " + ".join(_source(dose.file) for dose in plan.summed)
+        sources[files.dose.name] = f"sum {DOSE_SUM_VERSION}: {parts}"
+    return sources
+
+
+def _source(file: IndexedFile) -> str:
+    return f"{header_of(file).sop_instance_uid} {file.size} {file.mtime_ns}"
+
+
+def _recorded(files: CourseFiles) -> dict[str, dict[str, Any]]:
+    try:
+        state = json.loads(files.state(STAGE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    outputs: dict[str, dict[str, Any]] = state["outputs"]
+    return outputs
+
+
+def _is_intact(path: Path, record: Mapping[str, Any] | None, source: str) -> bool:
+    if record is None or record["source"] != source:
+        return False
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (record["size"], record["mtime_ns"])
+
+
+def _own_files(files: CourseFiles) -> Iterator[str]:
+    """Every file that organizing may have put into the course, by its relative path; links are not followed."""
+    for path in (files.structure_set, files.plan, files.dose):
+        if path.is_file():
+            yield path.name
+    for folder in _OWN_FOLDERS:
+        for directory, _, names in os.walk(files.dicom / folder):
+            for name in sorted(names):
+                yield (Path(directory) / name).relative_to(files.folder).as_posix()
+
+
+def _stage(plan: CoursePlan, names: list[str], files: CourseFiles, staging: Path, writing: Writing) -> None:
+    def copy(name: str) -> None:
+        if writing.cancelled.is_set():
+            raise StageError("organize was interrupted; the next run goes on from here")
+        copy_file(writing.root / plan.files[name].path, staging / name, hard_link=writing.hard_link)
+
+    for folder in sorted({(staging / name).parent for name in names}):
+        folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max(writing.threads, 1), thread_name_prefix="copy") as pool:
+        for _ in pool.map(copy, [name for name in names if name in plan.files]):
+            pass
+    if plan.summed and files.dose.name in names:
+        _write_sum(plan, staging / files.dose.name, writing.root)
+
+
+def _write_sum(plan: CoursePlan, path: Path, root: Path) -> None:
+    plans = plan.description.dose_decision.used_plan_uids
+    try:
+        total = sum_of([read_dose(root / dose.file.path) for dose in plan.summed])
+        write_dose(
+            path,
+            total,
+            like=root / plan.summed[0].file.path,
+            summation_type="PLAN" if len(plans) == 1 else "MULTI_PLAN",
+            referenced_plan_uids=plans,
+            source_dose_uids=[dose.uid for dose in plan.summed],
+            entropy=plan.description.patient_id,
+        )
+    except DicomError as error:
+        raise StageError(
+            f"{plan.key}: its doses cannot be added: {error}; take the dose that is wrong out of the input"
+        ) from error
+
+
+def _publish(staging: Path, names: list[str], extra: list[str], files: CourseFiles) -> None:
+    """Move staged files into place; from the first to the last step the course counts as unfinished."""
+    for mark in (files.folder / SENTINEL, files.state(STAGE), files.description):
+        mark.unlink(missing_ok=True)
+    for name in extra:
+        (files.folder / name).unlink()
+    for name in names:
+        target = files.folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).replace(target)
+    for name in extra:
+        _remove_empty_folders((files.folder / name).parent, files.folder)
+
+
+def _remove_empty_folders(folder: Path, top: Path) -> None:
+    while folder != top and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _write_state(files: CourseFiles, sources: Mapping[str, str]) -> None:
+    outputs = {}
+    for name in sorted(sources):
+        status = (files.folder / name).stat()
+        outputs[name] = {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "source": sources[name]}
+    state = {"stage": STAGE, "status": "ok", "reason": "", "outputs": outputs}
+    write_text(files.state(STAGE), json.dumps(state, indent=1, ensure_ascii=False) + "\n")
