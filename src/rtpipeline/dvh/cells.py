@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtpipeline.dvh.slabs import Slab, SlabStack
 from rtpipeline.imaging.grid import FloatArray
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.planar_region import coverage
+from rtpipeline.imaging.slabs import Slab, SlabStack
 
 CELLS_PER_STRUCTURE = 400_000
 SMALLEST_CELL_MM = 0.2

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rtpipeline.dvh.cells import cells_of_mask, cells_of_slabs
 from rtpipeline.dvh.curve import DoseVolumeCurve, dose_volume_curve
-from rtpipeline.dvh.slabs import GeometryError, slab_stack
 from rtpipeline.imaging.grid import Volume
+from rtpipeline.imaging.slabs import GeometryError, slab_stack
 from rtpipeline.structures import Structure
 
 CONTOURS = "contours"
