@@ -74,21 +74,29 @@ ROBUSTNESS_SUMMARY = Table(
         Column("icc", "number", "Intraclass correlation coefficient (Shrout and Fleiss 1979)."),
         Column("icc_ci95_low", "number", "Lower bound of its 95 % confidence interval, unrounded."),
         Column("icc_ci95_high", "number", "Upper bound of its 95 % confidence interval, unrounded."),
-        Column("cov_pct", "number", "Median over subjects of the coefficient of variation over states.", "%"),
+        Column("cov_pct", "number", "Median over complete subjects of the coefficient of variation over states.", "%"),
         Column("cov_pct_q1", "number", "First quartile over subjects.", "%"),
         Column("cov_pct_q3", "number", "Third quartile over subjects.", "%"),
         Column(
-            "n_subjects_cov", "integer", "Subjects whose coefficient of variation is defined (all values positive)."
+            "n_subjects_cov",
+            "integer",
+            "Complete subjects whose coefficient of variation is defined (all values positive).",
         ),
         Column(
-            "cov_status", "text", "complete, partial or not_evaluable: for all, some or no subjects; or switched off."
+            "cov_status",
+            "text",
+            "complete, partial or not_evaluable: for all, some or no complete subjects; or switched off.",
         ),
-        Column("qcd", "number", "Median over subjects of the quartile coefficient of dispersion, (Q3-Q1)/(Q3+Q1)."),
+        Column(
+            "qcd", "number", "Median over complete subjects of the quartile coefficient of dispersion, (Q3-Q1)/(Q3+Q1)."
+        ),
         Column("qcd_q1", "number", "First quartile over subjects."),
         Column("qcd_q3", "number", "Third quartile over subjects."),
-        Column("n_subjects_qcd", "integer", "Subjects with four or more values, all positive."),
+        Column("n_subjects_qcd", "integer", "Complete subjects with four or more states, all values positive."),
         Column(
-            "qcd_status", "text", "complete, partial or not_evaluable: for all, some or no subjects; or switched off."
+            "qcd_status",
+            "text",
+            "complete, partial or not_evaluable: for all, some or no complete subjects; or switched off.",
         ),
         Column("robustness_label", "text", "robust, acceptable, poor or not_evaluable."),
         Column("label_reason", "text", "What the label rests on, or why there is none."),
