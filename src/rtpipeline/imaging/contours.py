@@ -34,14 +34,14 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid) -> Mask:
 
     Rule: even-odd over all contours of a plane, so that holes may be nested or joined by a keyhole. An exact
     duplicate counts once, and contours that overlap without one containing the other are united. Every image plane
-    takes the nearest plane of contours in whose slab (see `slabs_mm`) it lies; contours are never moved.
+    takes the plane of contours in whose slab (see `slabs_mm`) it lies; contours are never moved.
 
     Args:
         contours: (n, 3) world mm each, closed, in planes parallel to those of the grid, in any order.
         grid: where the mask is wanted.
 
     Returns:
-        The mask, cropped. What was left out or united is told by `rasterise_with_notes`.
+        The mask, cropped; `rasterise_with_notes` also tells what was left out or united.
     """
     return rasterise_with_notes(contours, grid)[0]
 
@@ -167,11 +167,9 @@ def _planes_taken(
     beyond = int(np.count_nonzero((offsets < first - reach) | (offsets > last + reach)))
     if beyond:
         notes.append(f"{beyond} contour planes lie beyond the image and were left out")
-    nearest = np.abs(grid.plane_offsets_mm[:, None] - offsets[None, :]).argmin(axis=1)
-    inside = (grid.plane_offsets_mm >= lower[nearest] - POSITION_TOLERANCE_MM) & (
-        grid.plane_offsets_mm < upper[nearest] - POSITION_TOLERANCE_MM
-    )
-    return np.where(inside, nearest, -1), notes
+    last_begun = np.searchsorted(lower - POSITION_TOLERANCE_MM, grid.plane_offsets_mm, side="right") - 1
+    inside = (last_begun >= 0) & (grid.plane_offsets_mm < upper[last_begun] - POSITION_TOLERANCE_MM)
+    return np.where(inside, last_begun, -1), notes
 
 
 def _on_voxel_edges(planes: Sequence[ContourPlane], grid: Grid) -> bool:

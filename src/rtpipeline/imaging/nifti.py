@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
+import zlib
 from pathlib import Path
 
 import nibabel
@@ -13,6 +14,17 @@ import numpy as np
 from rtpipeline.imaging.grid import Grid, Volume
 
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
+
+READ_ERRORS = (
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    nibabel.wrapstruct.WrapStructError,
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+)
+"""What NiBabel raises for damaged files."""
 
 COMPRESSION_LEVEL = 3
 """Of gzip: most of the gain for a fraction of the time of level 9."""
@@ -30,7 +42,7 @@ def read_nifti(path: Path) -> Volume:
     try:
         image = nibabel.Nifti1Image.from_filename(path)
         values = np.asanyarray(image.dataobj)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError) as error:
+    except READ_ERRORS as error:
         raise ValueError(f"{path} cannot be read as NIfTI: {error}") from error
     if values.ndim != 3:
         raise ValueError(f"{path} has {values.ndim} dimensions; expected 3")

@@ -57,16 +57,18 @@ def _result_type(volume: Volume, interpolation: Interpolation) -> np.dtype:
 
 
 def _sample(volume: Volume, world_mm: FloatArray, interpolation: Interpolation, outside: float) -> NDArray:
-    index = np.moveaxis(volume.grid.world_to_index(world_mm), -1, 0)[::-1]
+    shape = np.shape(world_mm)[:-1]
+    index = volume.grid.world_to_index(np.reshape(world_mm, (-1, 3))).T[::-1]
     settled = [_settle(axis, size, interpolation) for axis, size in zip(index, volume.grid.shape, strict=True)]
     inside = settled[0][1] & settled[1][1] & settled[2][1]
     if interpolation == "nearest":
         planes, rows, columns = (axis.astype(np.intp) for axis, _ in settled)
-        return np.where(inside, volume.values[planes, rows, columns], np.asarray(outside, volume.values.dtype))
+        nearest = volume.values[planes, rows, columns]
+        return np.where(inside, nearest, np.asarray(outside, volume.values.dtype)).reshape(shape)
     sampled = map_coordinates(
         volume.values, np.stack([axis for axis, _ in settled]), order=1, mode="nearest", output=np.float64
     )
-    return np.where(inside, sampled, outside)
+    return np.where(inside, sampled, outside).reshape(shape)
 
 
 def _settle(index: FloatArray, size: int, interpolation: Interpolation) -> tuple[FloatArray, NDArray[np.bool_]]:
