@@ -108,6 +108,14 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Write the generated files again: configs/config.yaml and the reference of keys and commands."""
+    set_up(session, MAIN)
+    for module in ("rtpipeline.config.reference", "rtpipeline.cli.reference"):
+        session.run(str(MAIN.bin / "python"), "-m", module, ".", external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Run one benchmark, for example `-- organize`."""
     names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
