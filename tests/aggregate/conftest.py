@@ -9,6 +9,7 @@ from rtpipeline.aggregate import SOURCES
 from rtpipeline.course import CohortFiles, Course, CourseDescription, CourseFiles, DoseDecision, Plan, Prescription
 from rtpipeline.tables.definitions.dvh import DVH_METRICS
 from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS
+from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL
 from rtpipeline.tables.parquet import write_parquet
 
 MakeCourse = Callable[..., Course]
@@ -56,6 +57,8 @@ def make_course(cohort: CohortFiles) -> MakeCourse:
         ]
         write_parquet(course.files.dvh_metrics, DVH_METRICS, rows)
         write_parquet(course.files.case_metadata_table, CASE_METADATA, [{**course.identifiers, "patient_sex": "F"}])
+        overall = {**course.identifiers, "check": "overall", "status": "WARNING", "message": "WARNING: ct_gaps"}
+        write_parquet(course.files.quality_control, QUALITY_CONTROL, [overall])
         write_parquet(course.files.fractions, FRACTIONS, [{**course.identifiers, "fraction_number": 1}])
         return course
 

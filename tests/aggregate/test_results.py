@@ -135,7 +135,8 @@ def test_analysis_table_has_the_prescription_the_target_and_the_organs(cohort: C
     assert (row["lung_l_source"], row["lung_l_dmean_gy"]) == (None, None)
     assert row["notes"] == "Lung_L: 2 manual structures, none chosen"
     assert (row["structures_manual"], row["structures_auto"]) == (5, 1)
-    assert (row["patient_sex"], row["status_dvh"], row["status_segmentation"]) == ("F", "ok", "missing")
+    assert (row["patient_sex"], row["qc_status"]) == ("F", "WARNING")
+    assert (row["status_dvh"], row["status_segmentation"]) == ("ok", "missing")
 
 
 def test_clinical_rows_are_joined_and_the_unmatched_listed(

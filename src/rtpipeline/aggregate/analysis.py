@@ -61,6 +61,7 @@ def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) ->
     """
     structures = _structures_by_course(tables["dvh_metrics"])
     metadata = {_key(row): row for row in tables["case_metadata"].to_pylist()}
+    overall = {_key(row): row["status"] for row in tables["qc_reports"].to_pylist() if row["check"] == "overall"}
     counts = {name: _rows_by_course(tables[name]) for name in ("radiomics_ct", "radiomics_mr", "radiomics_pet")}
     rows = []
     for course in courses:
@@ -75,6 +76,7 @@ def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) ->
         for stage in STAGES:
             row[f"status_{stage}"] = stage_state(course, stage)["status"]
         row.update({f"{name}_rows": found[key] for name, found in counts.items()})
+        row["qc_status"] = overall.get(key)
         row["notes"] = "; ".join(notes)
         rows.append(row)
     return to_arrow(ANALYSIS_TABLE, rows)

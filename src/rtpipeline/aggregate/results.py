@@ -20,10 +20,12 @@ from rtpipeline.tables.atomic import replacing
 from rtpipeline.tables.definitions.cohort import COLUMN_DICTIONARY, COVERAGE
 from rtpipeline.tables.definitions.dvh import DVH_METRICS
 from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS
+from rtpipeline.tables.definitions.organize import UNUSED_FILES
+from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL, STRUCTURE_COMPARISON
 from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_MR, RADIOMICS_PET
 from rtpipeline.tables.dictionary import defined_tables, dictionary
 from rtpipeline.tables.excel import write_workbook
-from rtpipeline.tables.parquet import Row, to_arrow, write_arrow
+from rtpipeline.tables.parquet import Row, read_parquet, to_arrow, write_arrow
 from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS
 from rtpipeline.tables.wide import wide
 
@@ -40,6 +42,10 @@ def _radiomics(configuration: Configuration) -> bool:
     return configuration.radiomics.enabled
 
 
+def _quality_control(configuration: Configuration) -> bool:
+    return configuration.qc.enabled
+
+
 SOURCES = (
     Source(DVH_METRICS, "dvh", lambda files: files.dvh_metrics, _dvh),
     Source(CASE_METADATA, "metadata", lambda files: files.case_metadata_table, _metadata),
@@ -47,6 +53,14 @@ SOURCES = (
     Source(RADIOMICS_CT, "radiomics", lambda files: files.radiomics_ct, _radiomics, always=False),
     Source(RADIOMICS_MR, "radiomics", lambda files: files.radiomics_mr, _radiomics, always=False),
     Source(RADIOMICS_PET, "radiomics", lambda files: files.radiomics_pet, _radiomics, always=False),
+    Source(QUALITY_CONTROL, "quality_control", lambda files: files.quality_control, _quality_control),
+    Source(
+        STRUCTURE_COMPARISON,
+        "quality_control",
+        lambda files: files.structure_comparison,
+        _quality_control,
+        always=False,
+    ),
 )
 """The cohort tables that are made of the courses' tables."""
 
@@ -99,6 +113,9 @@ def aggregate(
     for name, data in tables.items():
         missing = coverage_table.filter(pc.equal(coverage_table["table"], name))
         _write(cohort, name, data, {name: _for_people(name, data), "coverage": missing}, about)
+    if cohort.table(UNUSED_FILES.name).is_file():
+        unused = read_parquet(cohort.table(UNUSED_FILES.name))
+        write_workbook(cohort.table(UNUSED_FILES.name, ".xlsx"), {UNUSED_FILES.name: unused})
     clinical, problem = _clinical(configuration, logger)
     _write_analysis(cohort, analysis_table(courses, tables), clinical, coverage_table, about)
     _write_dictionary(cohort, tables, about)

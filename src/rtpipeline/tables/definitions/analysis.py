@@ -142,6 +142,7 @@ ANALYSIS_TABLE = Table(
         Column("radiomics_ct_rows", "integer", "Number of rows in radiomics_ct."),
         Column("radiomics_mr_rows", "integer", "Number of rows in radiomics_mr."),
         Column("radiomics_pet_rows", "integer", "Number of rows in radiomics_pet."),
+        Column("qc_status", "text", "Worst status of the course's quality control: PASS, WARNING or FAIL."),
         *(
             Column(f"status_{stage}", "text", f"How the stage {stage} ended: ok, partial, skipped, failed or missing.")
             for stage in STAGES
