@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +24,17 @@ ARROW_TYPES: dict[ColumnType, pa.DataType] = {
 }
 
 Row = Mapping[str, object]
+
+_ROW_GROUP_SIZE = 131_072
+_FORMAT: dict[str, Any] = {
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "compression": "zstd",
+    "compression_level": 3,
+    "use_dictionary": True,
+    "write_statistics": True,
+}
+"""How every file is written; fixed, so that the same table gives the same bytes."""
 
 
 def write_parquet(path: Path, table: Table, rows: Iterable[Row], metadata: Mapping[str, str] | None = None) -> None:
@@ -45,17 +57,14 @@ def write_arrow(path: Path, data: pa.Table, metadata: Mapping[str, str] | None =
     """Write an Arrow table as it is; the same table gives the same bytes. `path` is replaced atomically."""
     described = data.combine_chunks().replace_schema_metadata(dict(sorted(metadata.items())) if metadata else None)
     with replacing(path) as temporary:
-        pq.write_table(
-            described,
-            temporary,
-            version="2.6",
-            data_page_version="1.0",
-            compression="zstd",
-            compression_level=3,
-            row_group_size=131_072,
-            use_dictionary=True,
-            write_statistics=True,
-        )
+        pq.write_table(described, temporary, row_group_size=_ROW_GROUP_SIZE, **_FORMAT)
+
+
+def write_arrow_parts(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> None:
+    """Write tables of one schema one after another, so that only one is in memory; `path` is replaced atomically."""
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **_FORMAT) as writer:
+        for part in parts:
+            writer.write_table(part.select(schema.names).combine_chunks(), row_group_size=_ROW_GROUP_SIZE)
 
 
 def read_parquet(path: Path) -> pa.Table:
