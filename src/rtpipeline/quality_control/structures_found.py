@@ -1,0 +1,170 @@
+"""Checks of structures against the planning CT: empty, cut off at the image's edge, volume of contours and voxels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from rtpipeline.course import CT_KEY, Course, CourseFiles
+from rtpipeline.imaging.grid import FloatArray, Grid
+from rtpipeline.imaging.mask import Mask
+from rtpipeline.imaging.slabs import GeometryError, slab_stack
+from rtpipeline.quality_control.check import Check, each_or_pass
+from rtpipeline.structures import Structure
+
+VOLUME_TOLERANCE_PERCENT = 5.0
+SMALLEST_COMPARED_CM3 = 1.0
+OUTER_STRUCTURE_TYPES = ("EXTERNAL", "SUPPORT", "BOLUS", "FIXATION")
+OUTER_STRUCTURE_WORDS = ("body", "external", "skin", "couch", "table", "outline")
+"""Structures of these types, or with these words in their names, reach the edge of the image by nature."""
+
+_SIDES = ("left", "right", "posterior", "anterior", "superior", "inferior")
+"""Towards larger and smaller x, y and z of the patient's coordinates."""
+
+
+def subject_of(structure: Structure) -> str:
+    """How checks name a structure."""
+    return f"{structure.source}: {structure.roi_name}"
+
+
+def empty_structures(structures: Sequence[Structure]) -> list[Check]:
+    """Structures without contours."""
+    findings = (
+        Check("structure_empty", "WARNING", "low", "it has no closed planar contours", subject=subject_of(structure))
+        for structure in structures
+        if structure.labels is None and not structure.contours
+    )
+    return each_or_pass("structure_empty", "low", findings, "no structure is empty", bool(structures))
+
+
+def structures_at_edge(structures: Sequence[Structure], grid: Grid) -> list[Check]:
+    """Structures that reach the edge of the planning CT, and so may be cut off there."""
+    findings = []
+    for structure in structures:
+        sides = [] if _is_outer(structure) else _sides_reached(structure, grid)
+        if sides:
+            message = f"it reaches the edge of the planning CT ({', '.join(sides)}) and may be cut off there"
+            findings.append(
+                Check("structure_at_image_edge", "WARNING", "medium", message, subject=subject_of(structure))
+            )
+    return each_or_pass(
+        "structure_at_image_edge", "medium", findings, "no structure reaches the edge of the CT", bool(structures)
+    )
+
+
+def volumes_agree(masks: Iterable[tuple[Structure, Mask]], image_plane_spacing_mm: float) -> list[Check]:
+    """Whether the volume that the contours enclose is that of the voxels they become."""
+    findings = []
+    drawn = 0
+    for structure, mask in masks:
+        if not structure.contours:
+            continue
+        drawn += 1
+        try:
+            volume = slab_stack(structure.contours, image_plane_spacing_mm).volume_cm3
+        except GeometryError as error:
+            findings.append(Check("contour_volume", "FAIL", "medium", str(error), subject=subject_of(structure)))
+            continue
+        difference = 100.0 * (mask.volume_cm3 - volume) / volume if volume > 0 else 0.0
+        if volume >= SMALLEST_COMPARED_CM3 and abs(difference) > VOLUME_TOLERANCE_PERCENT:
+            findings.append(
+                Check(
+                    "contour_volume",
+                    "WARNING",
+                    "medium",
+                    f"its contours enclose {volume:.2f} cm3, its voxels {mask.volume_cm3:.2f} cm3",
+                    subject=subject_of(structure),
+                    value=difference,
+                    limit=VOLUME_TOLERANCE_PERCENT,
+                    unit="%",
+                )
+            )
+    passed = f"the volumes of contours and voxels agree within {VOLUME_TOLERANCE_PERCENT:g} %"
+    return each_or_pass("contour_volume", "medium", findings, passed, drawn > 0)
+
+
+def segmentation(course: Course, structures: Sequence[Structure], grid: Grid | None) -> Iterator[Check]:
+    """Whether there is an automatic segmentation, and whether it lies on the planning CT's grid."""
+    automatic = [structure for structure in structures if structure.source == "auto"]
+    reason = _segmentation_failure(course.files)
+    if automatic:
+        message = f"{len(automatic)} structures"
+        yield Check("segmentation_present", "PASS", "medium", message, value=float(len(automatic)))
+    elif reason:
+        yield Check("segmentation_present", "WARNING", "medium", reason)
+    else:
+        message = "there is no automatic segmentation of the planning CT"
+        yield Check("segmentation_present", "NOT_APPLICABLE", "medium", message)
+    labels = {structure.labels.path: structure.labels for structure in structures if structure.labels is not None}
+    findings = (
+        Check(
+            "segmentation_geometry",
+            "FAIL",
+            "high",
+            "its voxels are not those of the planning CT",
+            subject=path.relative_to(course.files.folder).as_posix(),
+        )
+        for path, volume in sorted(labels.items())
+        if grid is not None and not volume.volume.grid.same_as(grid)
+    )
+    passed = "every segmentation has the voxels of the planning CT"
+    yield from each_or_pass("segmentation_geometry", "high", findings, passed, bool(labels) and grid is not None)
+
+
+def _segmentation_failure(files: CourseFiles) -> str:
+    """Why segmentation failed, as its state says; empty where it did not, or was not asked for."""
+    state = files.state("segmentation")
+    if not state.exists():
+        return ""
+    content = json.loads(state.read_text(encoding="utf-8"))
+    if content.get("status") not in ("failed", "partial"):
+        return ""
+    return f"the segmentation of {CT_KEY} {content['status']}: {content.get('reason', '')}"
+
+
+def _is_outer(structure: Structure) -> bool:
+    name = structure.roi_name.lower()
+    return structure.interpreted_type.upper() in OUTER_STRUCTURE_TYPES or any(
+        word in name for word in OUTER_STRUCTURE_WORDS
+    )
+
+
+def _sides_reached(structure: Structure, grid: Grid) -> list[str]:
+    """Sides of the patient at which a structure touches the outermost voxels of `grid`."""
+    bounds = _index_bounds(structure, grid)
+    if bounds is None:
+        return []
+    low, high = bounds
+    sides = []
+    for axis, size in enumerate((grid.columns, grid.rows, grid.planes)):
+        if size < 2:
+            continue
+        if low[axis] < 0.5:
+            sides.append(_side(-grid.direction[:, axis]))
+        if high[axis] > size - 1.5:
+            sides.append(_side(grid.direction[:, axis]))
+    return sorted(set(sides))
+
+
+def _index_bounds(structure: Structure, grid: Grid) -> tuple[FloatArray, FloatArray] | None:
+    """Smallest and largest (column, row, plane) of voxels or contour points."""
+    if structure.labels is not None:
+        mask = structure.mask(grid)
+        if mask.is_empty:
+            return None
+        first = np.rint(grid.world_to_index(mask.grid.origin_mm))
+        filled = [np.flatnonzero(mask.values.any(axis=axes)) for axes in ((0, 1), (0, 2), (1, 2))]
+        low = first + np.array([axis[0] for axis in filled])
+        return low, first + np.array([axis[-1] for axis in filled])
+    if not structure.contours:
+        return None
+    index = grid.world_to_index(np.concatenate(structure.contours))
+    return index.min(axis=0), index.max(axis=0)
+
+
+def _side(direction: FloatArray) -> str:
+    """The side of the patient that a direction points to most."""
+    axis = int(np.argmax(np.abs(direction)))
+    return _SIDES[2 * axis + int(direction[axis] < 0)]
