@@ -146,12 +146,9 @@ def test_data() -> dict[str, str]:
 
 def set_up(session: nox.Session, *environments: Environment) -> None:
     """Make each environment, unless it is there and up to date; a half-made one is made again."""
-    for environment, interpreter in [(each, find_python(session, each)) for each in environments]:
-        folder, wanted = environment.folder, digest(environment, interpreter)
-        marker = folder / MARKER
-        if marker.is_file() and marker.read_text() == wanted and version_of(str(environment.bin / "python")):
-            session.log(f"{folder.name} is up to date")
-            continue
+    missing = [environment for environment in environments if not is_up_to_date(environment)]
+    for environment, interpreter in [(each, find_python(session, each)) for each in missing]:
+        folder = environment.folder
         if Path(sys.prefix) == folder:
             session.error(f"{folder.name} must be made again, and nox runs from it: start nox with another Python")
         session.log(f"making {folder.name} with {interpreter}; this takes some minutes, once")
@@ -164,7 +161,17 @@ def set_up(session: nox.Session, *environments: Environment) -> None:
                 f"{folder.name} could not be made; the lines above say why, and docs/how-to/install.md what helps. "
                 "The next start begins again"
             )
-        marker.write_text(wanted)
+        (folder / MARKER).write_text(digest(environment, version_of(interpreter)))
+
+
+def is_up_to_date(environment: Environment) -> bool:
+    """Whether an environment was made completely, from the same versions and by the Python that the user named."""
+    marker = environment.folder / MARKER
+    version = version_of(str(environment.bin / "python"))
+    named = os.environ.get(environment.python_variable)
+    if not marker.is_file() or not version or (named and version_of(named) != version):
+        return False
+    return marker.read_text() == digest(environment, version)
 
 
 def install(session: nox.Session, environment: Environment) -> None:
@@ -179,12 +186,12 @@ def install(session: nox.Session, environment: Environment) -> None:
     session.run(*pip, "--no-deps", "--editable", ".", external=True)
 
 
-def digest(environment: Environment, interpreter: str) -> str:
+def digest(environment: Environment, python_version: str) -> str:
     """What an environment is made of: when it changes, the environment is made again."""
     project = PROJECT["project"]
     parts = [
         str(ROOT),
-        version_of(interpreter),
+        python_version,
         project["version"],
         json.dumps(project["scripts"]),
         *project["dependencies"],
