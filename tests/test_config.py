@@ -180,6 +180,12 @@ def test_text_typed_by_the_user_is_read_as_the_schema_expects() -> None:
     assert configuration.custom_structures is None
 
 
+def test_unknown_variable_names_the_nearest() -> None:
+    message = error_of(environment={"RTPIPELINE_SEGMENTATION_DEVISE": "cpu"})
+    assert "did you mean RTPIPELINE_SEGMENTATION_DEVICE?" in message
+    assert load_configuration(environment={"PATH": "/bin", "RTPIPELINE_TEST_DATA": "/data"}) == Configuration()
+
+
 def test_every_key_has_a_variable_of_its_own() -> None:
     assert len(environment_keys()) == len(list(keys()))
 

@@ -45,3 +45,9 @@ def test_compose_starts_nothing_without_a_profile_and_opens_no_port() -> None:
         "cpu": ["cpu"],
     }
     assert not any("ports" in service for service in compose["services"].values())
+
+
+def test_image_does_not_run_as_root() -> None:
+    dockerfile = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    assert re.findall(r"^USER (\S+)", dockerfile, flags=re.MULTILINE)[-1] == "rtpipeline"
+    assert 'ENTRYPOINT ["rtpipeline"]' in dockerfile

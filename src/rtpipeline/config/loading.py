@@ -14,6 +14,8 @@ from rtpipeline.config.schema import Configuration
 
 ENVIRONMENT_PREFIX = "RTPIPELINE_"
 CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
+OTHER_VARIABLES = frozenset({CONFIGURATION_FILE_VARIABLE, "RTPIPELINE_TEST_DATA"})
+"""Variables with our prefix that are not keys."""
 
 RETIRED_KEYS = {
     "container_mode": "not needed: the environments are found by themselves",
@@ -45,7 +47,8 @@ def load_configuration(
 
     Args:
         file: a YAML file, or None for the defaults.
-        environment: variables; those named `RTPIPELINE_<SECTION>_<KEY>` override the file.
+        environment: variables; those named `RTPIPELINE_<SECTION>_<KEY>` override the file, others with that prefix
+            are errors.
         overrides: values of flags the user typed, by dotted key; they override everything. A value that was typed
             as text goes through `typed_value` first.
 
@@ -54,10 +57,9 @@ def load_configuration(
     """
     values, lines = _read_yaml(file) if file is not None else ({}, {})
     sources = {key: f"{file}, line {line}" for key, line in lines.items()}
-    for variable, key in environment_keys().items():
-        if environment and variable in environment:
-            _set(values, key, typed_value(environment[variable]))
-            sources[key] = f"environment variable {variable}"
+    for variable, key in _variables_of(environment or {}).items():
+        _set(values, key, typed_value((environment or {})[variable]))
+        sources[key] = f"environment variable {variable}"
     for key, value in (overrides or {}).items():
         _set(values, key, value)
         sources[key] = "command line"
@@ -99,6 +101,21 @@ def keys(model: type[BaseModel] = Configuration, prefix: str = "") -> Iterator[s
 def environment_keys() -> dict[str, str]:
     """Environment variable → dotted key, for every key of the schema."""
     return {ENVIRONMENT_PREFIX + key.replace(".", "_").upper(): key for key in keys()}
+
+
+def _variables_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that name keys, in the order of the schema.
+
+    Raises:
+        ConfigurationError: a variable with our prefix names none.
+    """
+    known = environment_keys()
+    for variable in sorted(environment):
+        if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and variable not in OTHER_VARIABLES:
+            near = difflib.get_close_matches(variable, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "; docs/reference/configuration.md lists the keys"
+            raise ConfigurationError(f"the environment variable {variable} names no key{hint}")
+    return {variable: key for variable, key in known.items() if variable in environment}
 
 
 def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
