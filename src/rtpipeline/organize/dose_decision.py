@@ -70,7 +70,8 @@ def decide(
             return Decision(_decision("no_dose", reason, (), used, left_out), plans=used, warnings=tuple(left_out))
         return _combine(candidates, left_out)
     except _AmbiguousError as error:
-        left_out += [f"dose {dose.uid}: undecided" for dose in usable if not any(dose.uid in one for one in left_out)]
+        explained = {sentence.split(":")[0] for sentence in left_out}
+        left_out += [f"dose {dose.uid}: undecided" for dose in usable if f"dose {dose.uid}" not in explained]
         decision = _decision("ambiguous", f"{error}; {HOW_TO_DECIDE}", (), (), left_out)
         return Decision(decision, warnings=(f"no dose is used: {error}; {HOW_TO_DECIDE}",))
 
@@ -130,8 +131,10 @@ def _plan_doses(
             continue
         chosen, label = _dose_of(group, of_these, left_out)
         if chosen:
-            delivered = sum(_delivered(plan.uid, records) for plan in of_these)
-            found.append(PlanDose(tuple(chosen), of_these, label, delivered))
+            own = [record for record in records if uids & set(record.refers.plan_uids)]
+            delivered = sum(_delivered(plan.uid, own) for plan in of_these)
+            first = min((record.refers.date for record in own if record.refers.date), default="")
+            found.append(PlanDose(tuple(chosen), of_these, label, delivered, first))
     return found
 
 

@@ -34,12 +34,14 @@ class PlanDose:
         plans: the plan, or those that the planning system summed; empty where they are not known.
         label: of the decision if this is the only dose.
         delivered: fractions of the plans that treatment records show.
+        first_treated: date of the first of them, or empty.
     """
 
     doses: tuple[RtDose, ...]
     plans: tuple[RtPlan, ...]
     label: str
     delivered: int = 0
+    first_treated: str = ""
 
     @property
     def name(self) -> str:
@@ -80,8 +82,13 @@ _PHASE = re.compile(r"\b(?:p|ph|phase)\s?(\d{1,2})\b")
 
 
 def chronological(doses: Sequence[PlanDose]) -> list[PlanDose]:
-    """By date (undated last), then higher prescription first, then UID."""
-    return sorted(doses, key=lambda one: (not one.date, one.date, -(one.prescribed_gy or 0.0), one.doses[0].uid))
+    """By plan date (undated last), then first treatment, then higher prescription first, then UID."""
+
+    def order(one: PlanDose) -> tuple[bool, str, bool, str, float, str]:
+        treated = one.first_treated
+        return (not one.date, one.date, not treated, treated, -(one.prescribed_gy or 0.0), one.doses[0].uid)
+
+    return sorted(doses, key=order)
 
 
 def relation(earlier: PlanDose, later: PlanDose) -> Relation:
@@ -119,14 +126,20 @@ def _by_region(earlier: PlanDose, later: PlanDose) -> Relation | None:
 
 
 def _by_delivery(earlier: PlanDose, later: PlanDose) -> Relation | None:
-    if not earlier.delivered or not later.delivered or not earlier.fractions:
+    """A plan that was finished is not replaced; one whose remaining fractions another plan has, is.
+
+    Records that show neither may be incomplete, and prove nothing.
+    """
+    if not earlier.delivered or not later.delivered or earlier.fractions is None:
         return None
     if earlier.delivered >= earlier.fractions:
         return Relation("adds", "treatment records show the earlier plan complete before it")
-    return Relation(
-        "replaces",
-        f"treatment records show it after {earlier.delivered} of {earlier.fractions} fractions of the earlier plan",
-    )
+    if later.fractions == earlier.fractions - earlier.delivered:
+        return Relation(
+            "replaces",
+            f"it has the fractions that remained after {earlier.delivered} of {earlier.fractions} were delivered",
+        )
+    return None
 
 
 def _by_prescription(earlier: PlanDose, later: PlanDose) -> Relation | None:
