@@ -1,0 +1,108 @@
+"""Finding the radiomics environment: real interpreters in folders laid out as conda, micromamba and venv do."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from rtpipeline.config import Configuration
+from rtpipeline.extraction.identity import source_digest
+from rtpipeline.outcome import StageError
+from rtpipeline.radiomics_conda import conda_folders, find_radiomics_python
+
+NAME = "rtpipeline-radiomics"
+
+
+def configured(**radiomics: object) -> Configuration:
+    return Configuration.model_validate({"radiomics": radiomics})
+
+
+def script(file: Path, text: str) -> Path:
+    file.parent.mkdir(parents=True)
+    file.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    file.chmod(0o755)
+    return file
+
+
+def test_conda_environments_are_looked_for_without_running_conda(tmp_path: Path) -> None:
+    listing = tmp_path / ".conda" / "environments.txt"
+    listing.parent.mkdir()
+    listing.write_text(f"/data/envs/other\n/data/envs/{NAME}\n", encoding="utf-8")
+    environment = {
+        "HOME": str(tmp_path),
+        "CONDA_PREFIX": "/conda/envs/rtpipeline",
+        "MAMBA_ROOT_PREFIX": "/mamba",
+    }
+
+    folders = [str(folder) for folder in conda_folders(NAME, environment)]
+
+    assert folders[:4] == [
+        f"/conda/envs/{NAME}",
+        f"/conda/envs/rtpipeline/envs/{NAME}",
+        f"/mamba/envs/{NAME}",
+        f"/data/envs/{NAME}",
+    ]
+    assert f"{tmp_path}/micromamba/envs/{NAME}" in folders
+    assert f"/opt/conda/envs/{NAME}" in folders
+
+
+def test_an_environment_can_be_named_by_its_folder() -> None:
+    assert list(conda_folders("/envs/mine", {})) == [Path("/envs/mine")]
+
+
+@pytest.mark.radiomics_environment
+def test_the_environment_beside_this_one_is_found_and_described() -> None:
+    found = find_radiomics_python(Configuration(), os.environ)
+
+    assert found.versions["pyradiomics"] == "3.0.1"
+    assert found.versions["numpy"].startswith("1.")
+    assert str(found.python) in str(found)
+
+
+@pytest.mark.radiomics_environment
+def test_a_conda_environment_goes_before_the_one_beside_this_one(tmp_path: Path) -> None:
+    beside = find_radiomics_python(Configuration(), os.environ).python
+    script(tmp_path / "micromamba" / "envs" / NAME / "bin" / "python", f'exec {beside} "$@"')
+
+    found = find_radiomics_python(Configuration(), {**os.environ, "HOME": str(tmp_path)})
+
+    assert found.python == tmp_path / "micromamba" / "envs" / NAME / "bin" / "python"
+    assert found.found_as == f"conda environment {NAME}"
+
+
+@pytest.mark.radiomics_environment
+def test_an_installation_with_other_source_files_is_refused(tmp_path: Path) -> None:
+    beside = find_radiomics_python(Configuration(), os.environ).python
+    other = script(tmp_path / "bin" / "python", f'{beside} "$@" | sed s/{source_digest()}/0123/')
+
+    with pytest.raises(StageError, match="is not this one"):
+        find_radiomics_python(configured(python=other), os.environ)
+
+
+def test_an_interpreter_that_is_not_there_is_an_error_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"no interpreter .*/no/python; `python -m nox -s demo`"):
+        find_radiomics_python(configured(python=tmp_path / "no" / "python"), os.environ)
+
+
+def test_an_environment_without_pyradiomics_is_an_error_with_the_remedy() -> None:
+    """This environment's own interpreter: it has no PyRadiomics."""
+    with pytest.raises(StageError, match=r"does not work: .*radiomics.*nox -s demo"):
+        find_radiomics_python(configured(python=sys.executable), os.environ)
+
+
+def test_an_interpreter_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+    broken = script(tmp_path / "bin" / "python", "")
+    broken.write_text("#!/no/such/shell\n", encoding="utf-8")
+
+    with pytest.raises(StageError, match="cannot be started"):
+        find_radiomics_python(configured(python=broken), os.environ)
+
+
+def test_no_environment_at_all_says_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "venv"))
+
+    with pytest.raises(StageError, match=rf"no conda environment '{NAME}' and no .*venv-radiomics"):
+        find_radiomics_python(Configuration(), {"HOME": str(tmp_path)})
