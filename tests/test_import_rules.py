@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from rtpipeline.config import Configuration
 from rtpipeline.radiomics_conda import find_radiomics_python
 
 PROJECT = Path(__file__).parents[1]
+PACKAGE = PROJECT / "src" / "rtpipeline"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 HEAVY = ("torch", "totalsegmentator", "nnunetv2", "SimpleITK", "pydicom", "pandas", "numpy", "pydantic")
 RADIOMICS_MODULES = (
     "rtpipeline.extraction",
@@ -56,3 +59,28 @@ def test_shared_code_imports_in_the_radiomics_environment() -> None:
         ]
     )
     assert run_python(radiomics_python, code).split() == [], "the test proves nothing where these are installed"
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+def test_no_function_imports_from_our_own_package(file: Path) -> None:
+    functions = (
+        node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)
+    )
+    inside = [name for function in functions for node in ast.walk(function) for name in imported_names(node)]
+    assert not [name for name in inside if name.split(".")[0] == "rtpipeline"]
+
+
+def test_only_dicom_and_the_demo_know_pydicom() -> None:
+    users = {
+        file.relative_to(PACKAGE).parts[0]
+        for file in SOURCES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if any(name.split(".")[0] == "pydicom" for name in imported_names(node))
+    }
+    assert users == {"dicom", "demo"}
