@@ -92,7 +92,7 @@ def dose_volume_curve(cells: Iterable[Cells], dose: Volume, volume_cm3: float) -
         volume_cm3: volume of the structure, from its geometry.
     """
     histogram = _SpreadHistogram(float(dose.values.min()), float(dose.values.max()))
-    for part in cells:
+    for part in (block for some in cells for block in some.blocks()):
         sampled = sample_with_gradient(dose, part.centroids_mm)
         along_edges = sampled.gradient_per_mm @ (dose.grid.direction.T @ part.edges_mm)
         halves = 0.5 * along_edges * part.scales
@@ -132,7 +132,7 @@ class _SpreadHistogram:
         if len(doses) == 0:
             return
         self.covered += float(volumes.sum())
-        self.dose_sum += float(volumes @ doses)
+        self.dose_sum += float((volumes * doses).sum())
         self.minimum = min(self.minimum, max(float((doses - spreads).min()), self.lowest))
         self.maximum = max(self.maximum, min(float((doses + spreads).max()), self.highest))
         low = np.maximum((doses - spreads - self.lowest) / self.step, 0.0)
@@ -147,8 +147,8 @@ class _SpreadHistogram:
     def _collect(self, position: FloatArray, amount: FloatArray) -> None:
         rung = position.astype(np.intp)
         upper = amount * (position - rung)
-        self.changes += np.bincount(rung, amount - upper, minlength=len(self.changes))
-        self.changes[1:] += np.bincount(rung, upper, minlength=len(self.changes))[:-1]
+        np.add.at(self.changes, rung, amount - upper)
+        np.add.at(self.changes, rung + 1, upper)
 
     def curve(self, volume_cm3: float) -> DoseVolumeCurve:
         """The curve of everything that was added."""
