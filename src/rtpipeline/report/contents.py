@@ -177,7 +177,7 @@ def _curves(table: pa.Table) -> list[tuple[str, Curve]]:
     repeated = Counter(name for _, _, name in points)
     found = []
     for (source, number, name), values in points.items():
-        dose, volume = np.array(values, float).T
+        dose, volume = np.array([(0.0, 100.0), *values], float).T
         label = name if repeated[name] == 1 else f"{name} ({source} {number})"
         found.append((source, Curve(label, dose, volume)))
     return found

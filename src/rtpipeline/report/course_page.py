@@ -8,9 +8,9 @@ from typing import Any
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course
 from rtpipeline.report import contents
-from rtpipeline.report.contents import DVH_COLUMNS, States
+from rtpipeline.report.contents import DRAWN_SOURCES, DVH_COLUMNS, States
 from rtpipeline.report.methods import methods_text
-from rtpipeline.report.page import STAGE_LABELS, Absent, render
+from rtpipeline.report.page import STAGE_LABELS, Absent, counted, render
 
 USABLE = ("ok", "partial")
 
@@ -33,7 +33,8 @@ def course_report(course: Course, configuration: Configuration, states: States, 
         "key": course.key,
         "cohort_report": "../../_RESULTS/report.html",
         "provenance": provenance,
-        "attention": _attention(course, states, checks),
+        "attention": _attention(course, states, checks, problems),
+        "minor_warnings": 0 if isinstance(checks, Absent) else sum(row["status"] == "WARNING" for row in checks),
         "stages": [
             {"name": STAGE_LABELS.get(name, name), "seconds": None, "device": "", "reason": "", **dict(state)}
             for name, state in _ordered(states)
@@ -66,7 +67,12 @@ def _ordered(states: States) -> list[tuple[str, Mapping[str, Any]]]:
     return sorted(states.items(), key=lambda item: (order.index(item[0]) if item[0] in order else len(order), item[0]))
 
 
-def _attention(course: Course, states: States, checks: list[dict[str, Any]] | Absent) -> list[dict[str, str]]:
+def _attention(
+    course: Course,
+    states: States,
+    checks: list[dict[str, Any]] | Absent,
+    dvh_problems: list[dict[str, Any]],
+) -> list[dict[str, str]]:
     """What a reader should look at before believing the rest: status and sentence each, worst first."""
     found = [
         {"status": str(state["status"]), "text": f"{STAGE_LABELS.get(name, name)}: {state.get('reason', '')}"}
@@ -79,6 +85,10 @@ def _attention(course: Course, states: States, checks: list[dict[str, Any]] | Ab
             for check in checks
             if check["status"] == "FAIL" or (check["status"] == "WARNING" and check["severity"] != "low")
         ]
+    incomplete = [row["roi_name"] for row in dvh_problems if row["segmentation_source"] in DRAWN_SOURCES]
+    if incomplete:
+        number = counted(len(incomplete), "drawn structure")
+        found.append({"status": "warning", "text": f"DVH: {number} without a complete curve: {', '.join(incomplete)}"})
     found += [{"status": "warning", "text": warning} for warning in course.description.warnings]
     order = {"failed": 0, "missing": 0, "FAIL": 1, "partial": 2}
     return sorted(found, key=lambda item: order.get(item["status"], 3))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rtpipeline.report.figures import colours, is_target, svg, without_mathematics
 
 _MAXIMUM_POINTS = 400
+_COURSES_FOR_MEDIAN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +65,36 @@ def dvh_figure(curves: Sequence[Curve], prescription_gy: float | None, descripti
             color="#5a6875",
             annotation_clip=False,
         )
+    _finish(axes)
+    figure.legend(loc="outside right upper", fontsize=8, frameon=False, ncols=1 if len(curves) <= 24 else 2)
+    return svg(figure, description)
+
+
+def cohort_dvh_figure(curves: Sequence[Curve], description: str) -> Markup:
+    """One line per course and their median, without a legend.
+
+    Args:
+        curves: one of each course.
+        description: for those who cannot see the figure.
+    """
+    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for curve in curves:
+        axes.plot(*_thinned(curve), color="#c0392b", linewidth=1.1, alpha=max(0.15, min(0.8, 6 / len(curves))))
+    if len(curves) >= _COURSES_FOR_MEDIAN:
+        dose = np.linspace(0, max(float(curve.dose_gy[-1]) for curve in curves), _MAXIMUM_POINTS)
+        volumes = [np.interp(dose, curve.dose_gy, curve.volume_percent, right=0.0) for curve in curves]
+        axes.plot(dose, np.median(volumes, axis=0), color="#1c2733", linewidth=2.0, label="median")
+        axes.legend(fontsize=8, frameon=False)
+    _finish(axes)
+    return svg(figure, description)
+
+
+def _finish(axes: Axes) -> None:
     axes.set(xlabel="dose (Gy)", ylabel="volume that gets at least this dose (%)", ylim=(0, 101))
     axes.set_xlim(left=0)
     axes.grid(color="#e6eaee", linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False, ncols=1 if len(curves) <= 24 else 2)
-    return svg(figure, description)
 
 
 def _thinned(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
