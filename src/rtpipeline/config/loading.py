@@ -23,7 +23,7 @@ RETIRED_KEYS = {
     "snakemake_job_threads": "use max_workers",
     "scheduler.crop_ct_threads_per_job": "not needed: cropping takes one thread",
     "segmentation.force": "use the flag --force segmentation",
-    "segmentation.temp_dir": "not needed: temporary files lie in the output folder",
+    "segmentation.temp_dir": "set the variable TMPDIR",
     "custom_models.force": "use the flag --force custom_models",
     "custom_models.nnunet_predict": "not needed: models run inside the environment",
     "custom_models.conda_activate": "not needed: models run inside the environment",
