@@ -109,9 +109,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the generated files again: configs/config.yaml and the reference of keys and commands."""
+    """Write the generated files again: configs/config.yaml and the reference of keys, commands and tables."""
     set_up(session, MAIN)
-    for module in ("rtpipeline.config.reference", "rtpipeline.cli.reference"):
+    for module in ("rtpipeline.config.reference", "rtpipeline.cli.reference", "rtpipeline.tables.reference"):
         session.run(str(MAIN.bin / "python"), "-m", module, ".", external=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rtpipeline.cli import reference
+from rtpipeline.tables import reference as tables_reference
 
 PROJECT = Path(__file__).parents[1]
 PAGES = sorted([PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")])
@@ -32,6 +33,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_page_is_in_step() -> None:
     page = PROJECT / "docs" / "reference" / "commands.md"
     assert page.read_text(encoding="utf-8") == reference.markdown(), "run: python -m rtpipeline.cli.reference ."
+
+
+def test_tables_page_is_in_step() -> None:
+    page = PROJECT / "docs" / "reference" / "tables.md"
+    expected = tables_reference.markdown()
+    assert page.read_text(encoding="utf-8") == expected, "run: python -m rtpipeline.tables.reference ."
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
