@@ -1,0 +1,43 @@
+"""`rtpipeline radiomics-robustness`: perturb one course's structures and extract features."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
+from rtpipeline.cli.stage import exit_code_of
+from rtpipeline.course import CourseFiles
+from rtpipeline.pipeline.run import run_one_stage
+
+STAGE = "radiomics_robustness"
+
+
+def command(
+    course_dir: Annotated[Path, typer.Option(help="Course folder.")],
+    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Also put the table there, as Parquet.")] = None,
+    max_workers: Annotated[int | None, typer.Option(min=1, help="Workers.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do it again even where its result still holds.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+) -> None:
+    """Perturb one course's structures and extract features; the table is part of the course folder."""
+    flags = {
+        "output_dir": course_dir.resolve().parent.parent,
+        "max_workers": max_workers,
+        "scheduler.reserved_cores": 0 if max_workers is not None else None,
+    }
+    configuration, _ = configuration_from(config or [], flags, os.environ)
+    with explained_errors():
+        logger = start_logging(configuration.logs, verbose=verbose)
+        outcome = run_one_stage(STAGE, course_dir, configuration, logger=logger, forced=force)
+    table = CourseFiles(course_dir).radiomics_robustness
+    if outcome.usable and output is not None and output.resolve() != table.resolve():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(table, output)
+    typer.echo(f"{outcome.status}: {outcome.reason or output or table}")
+    raise typer.Exit(exit_code_of(outcome))
