@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pydicom
 import pytest
 
 from rtpipeline import radiomics
@@ -272,3 +273,43 @@ def test_an_unknown_feature_class_is_named(lung: Course, quick: Path, tmp_path: 
 
     with pytest.raises(StageError, match="fristorder is not recognized"):
         radiomics.run(lung, configured(quick), resources_for(tmp_path, children))
+
+
+def test_a_series_with_missing_slices_is_skipped_with_the_reason(
+    lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    source = lung.path("DICOM/CT").resolve()
+    lung.path("DICOM/CT").unlink()
+    lung.path("DICOM/CT").mkdir()
+    for file in sorted(source.iterdir()):
+        if file.name != "1-060.dcm":
+            (lung.path("DICOM/CT") / file.name).symlink_to(file)
+
+    outcome = radiomics.run(lung, configured(quick, include=("GTV*",)), resources_for(tmp_path, children))
+
+    assert outcome.status == "failed"
+    assert "CT: the planes of the image are not equally spaced" in outcome.reason
+
+
+def test_a_pet_that_cannot_be_made_suv_takes_away_only_itself(
+    sarcoma: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    source = sarcoma.path("DICOM/PT_1").resolve()
+    sarcoma.path("DICOM/PT_1").unlink()
+    sarcoma.path("DICOM/PT_1").mkdir()
+    for file in sorted(source.iterdir()):
+        dataset = pydicom.dcmread(file)
+        dataset.Units = "CNTS"
+        dataset.save_as(sarcoma.path("DICOM/PT_1") / file.name)
+    resources = resources_for(tmp_path, children)
+
+    outcome = radiomics.run(sarcoma, configured(quick), resources)
+
+    files = CourseFiles(resources.staging)
+    ledger = {row["image_key"]: row for row in read_parquet(files.radiomics_ledger).to_pylist()}
+    assert outcome.status == "partial"
+    assert "PT_1: PET: Units CNTS" in outcome.reason
+    assert {key: row["status"] for key, row in ledger.items()} == {"CT": "ok", "MR_1": "ok", "PT_1": "skipped"}
+    assert "Units CNTS" in ledger["PT_1"]["reason"]
+    assert files.radiomics_mr.exists()
+    assert not files.radiomics_pet.exists()

@@ -34,7 +34,6 @@ __all__ = [
     "store_mask",
 ]
 
-_CHILD_KEY = "radiomics"
 _SERVICE = "rtpipeline.extraction.service"
 _SUBMISSIONS = 2
 """How often a job is handed to a service that dies."""
@@ -93,7 +92,7 @@ def radiomics_client(configuration: Configuration, resources: Resources) -> Radi
     Raises:
         StageError: there is no working radiomics environment; the message says how to set it up.
     """
-    threads_each = configuration.radiomics.thread_limit or 1
+    threads_each = min(configuration.radiomics.thread_limit or 1, resources.threads)
     at_once = 1 if configuration.radiomics.sequential else max(1, resources.threads // threads_each)
 
     def start() -> RadiomicsService:
@@ -108,7 +107,7 @@ def radiomics_client(configuration: Configuration, resources: Resources) -> Radi
         )
         return RadiomicsService(process, environment)
 
-    return RadiomicsClient(resources.children, start, at_once)
+    return RadiomicsClient(resources.children, f"radiomics, {threads_each} threads", start, at_once)
 
 
 class RadiomicsService:
@@ -133,12 +132,14 @@ class RadiomicsClient:
 
     Args:
         children: the run's child processes.
+        key: of the service among them.
         start: starts the service.
         at_once: how many jobs may be under way for this stage.
     """
 
-    def __init__(self, children: ChildProcesses, start: Callable[[], RadiomicsService], at_once: int) -> None:
+    def __init__(self, children: ChildProcesses, key: str, start: Callable[[], RadiomicsService], at_once: int) -> None:
         self._children = children
+        self._key = key
         self._start = start
         self.at_once = at_once
 
@@ -212,7 +213,7 @@ class RadiomicsClient:
                 yield _result(job, future)
 
     def _service(self) -> RadiomicsService:
-        return self._children.shared(_CHILD_KEY, self._start)
+        return self._children.shared(self._key, self._start)
 
     def _submit(self, job: ExtractionJob, timeout_s: float | None) -> Future[Message]:
         request = {"request": "extract", "job": job.as_message(), "timeout_s": timeout_s}

@@ -72,13 +72,14 @@ def _cut(
     values: NDArray[Any], mask: NDArray[np.bool_], mask_box: Box, box: Box, image: ImageOnDisk
 ) -> tuple[sitk.Image, sitk.Image]:
     """The part of image and mask inside `box`, which holds `mask_box`, on the image's own grid."""
-    labels = np.zeros(values.shape, np.uint32)[box.slices]
+    part_values = np.ascontiguousarray(values[box.slices])
+    labels = np.zeros(part_values.shape, np.uint32)
     inside = Box(mask_box.start - box.start, mask_box.stop - box.start)
     labels[inside.slices] = mask
     whole = _with_geometry(sitk.Image([1, 1, 1], sitk.sitkUInt8), image)
     origin = whole.TransformIndexToPhysicalPoint(box.start.tolist())
     parts = []
-    for array in (np.ascontiguousarray(values[box.slices]), labels):
+    for array in (part_values, labels):
         part = _with_geometry(sitk.GetImageFromArray(array), image)
         part.SetOrigin(origin)
         parts.append(part)

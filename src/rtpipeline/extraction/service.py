@@ -54,5 +54,6 @@ class Service:
 
 
 if __name__ == "__main__":
-    logging.getLogger("radiomics").setLevel(logging.ERROR)
+    for library in ("radiomics", "pykwalify"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)  # what they say is in the errors that they raise
     serve(Service().handle)
