@@ -1,0 +1,229 @@
+"""Course folders: names, completeness, and what a second run does."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dicom_factory import Patient
+from organized import Organize
+from rtpipeline.course import Course
+from rtpipeline.organize.names import course_folder, patient_folder
+
+RUN = """
+import logging, sys, threading
+from pathlib import Path
+from rtpipeline.config import Configuration
+from rtpipeline.course import CohortFiles
+from rtpipeline.organize import organize
+organize(Path(sys.argv[1]), CohortFiles(Path(sys.argv[2])), Configuration(), threads=1,
+         logger=logging.getLogger(), report_progress=lambda *a: None, cancelled=threading.Event())
+"""
+
+
+@pytest.mark.parametrize(
+    "identifier", ["../evil", "/etc/passwd", "..", ".hidden", "_COURSES", "a/b\\c", "CON", "x" * 300]
+)
+def test_patient_folder_stays_inside_and_is_safe(export: Path, organized: Organize, identifier: str) -> None:
+    Patient(export, identifier).make_series()
+    made = organized()
+    folder = made.only.files.folder
+    assert folder.parent.parent == made.cohort.folder
+    assert folder.resolve().is_relative_to(made.cohort.folder.resolve())
+    assert len(folder.parent.name) <= 64
+    assert not folder.parent.name.startswith((".", "_"))
+    assert made.only.description.patient_id == identifier
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_patient_folder_is_always_one_safe_name(identifier: str) -> None:
+    name = patient_folder(identifier)
+    assert name == Path(name).name
+    assert name not in ("", ".", "..")
+    assert 1 <= len(name) <= 64
+    assert not name.startswith((".", "_"))
+    assert name.isascii()
+    assert name.isprintable()
+
+
+@given(st.lists(st.text(min_size=1, max_size=70), min_size=2, max_size=8, unique=True))
+def test_two_patients_never_share_a_folder(identifiers: list[str]) -> None:
+    assert len({patient_folder(one) for one in identifiers}) == len(identifiers)
+
+
+def test_safe_identifiers_are_kept() -> None:
+    assert patient_folder("LUNG1-001") == "LUNG1-001"
+    assert patient_folder("000123") == "000123"
+    assert course_folder("2024-03-01", "P", "frame", "study").startswith("2024-03_")
+    assert course_folder("", "P", "frame", "study").startswith("0000-00_")
+
+
+def test_adding_to_a_course_never_renames_it(patient: Patient, organized: Organize) -> None:
+    patient.make_series(date="20240105")
+    images = organized().only.key
+    patient.make_structure_set()
+    assert organized().only.key == images
+    patient.make_plan(date="20240210")
+    planned = organized().only.key
+    assert planned == images
+    patient.make_plan("earlier", date="20240101", prescriptions_gy=(10,), label="boost")
+    patient.make_dose()
+    patient.make_record("rt")
+    assert organized().only.key == planned
+
+
+def test_adding_a_course_never_renames_another(patient: Patient, organized: Organize) -> None:
+    patient.make_course("b", date="20240120")
+    before = organized().snapshot()
+    key = organized().only.key
+    patient.make_course("a", date="20240102")
+    made = organized()
+    assert len(made.courses) == 2
+    after = made.snapshot()
+    assert {name: content for name, content in before.items() if name.startswith(key)} == {
+        name: content for name, content in after.items() if name.startswith(key)
+    }
+
+
+def test_organizing_again_touches_nothing(patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    folder = organized().only.files.folder
+
+    def marks() -> dict[Path, tuple[int, int, int]]:
+        return {
+            path: ((status := path.stat()).st_ino, status.st_mtime_ns, status.st_ctime_ns) for path in folder.rglob("*")
+        }
+
+    before = marks()
+    assert organized().result.changed is False
+    assert marks() == before
+
+
+def remove_slice(course: Course) -> None:
+    course.path("DICOM/CT/CT_0002.dcm").unlink()
+
+
+def shorten_slice(course: Course) -> None:
+    path = course.path("DICOM/CT/CT_0002.dcm")
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def add_stranger(course: Course) -> None:
+    course.path("DICOM/CT/stranger.dcm").write_bytes(b"not from here")
+
+
+def remove_state(course: Course) -> None:
+    course.files.state("organize").unlink()
+
+
+def change_description(course: Course) -> None:
+    course.files.description.write_text("{}")
+
+
+def remove_dose(course: Course) -> None:
+    course.files.dose.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [remove_slice, shorten_slice, add_stranger, remove_state, change_description, remove_dose]
+)
+def test_incomplete_course_is_completed(patient: Patient, organized: Organize, damage: object) -> None:
+    patient.make_course()
+    patient.make_plan("boost", prescriptions_gy=(16,), date="20240301")
+    patient.make_dose("boost dose", plans=("boost",), dose_gy=16)
+    whole = organized()
+    before = whole.snapshot()
+    damage(whole.only)  # type: ignore[operator]
+    again = organized()
+    assert again.result.changed
+    assert again.snapshot() == before
+    assert again.only.description.dose_decision.label == "plans_summed"
+
+
+def test_results_of_other_stages_are_kept(patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    course = organized().only
+    for name in ("dvh_metrics.parquet", "DICOM/CT_cropped/CT_0001.dcm", "state/dvh.json"):
+        course.path(name).parent.mkdir(parents=True, exist_ok=True)
+        course.path(name).write_bytes(b"result")
+    patient.make_record("rt")
+    course = organized().only
+    for name in ("dvh_metrics.parquet", "DICOM/CT_cropped/CT_0001.dcm", "state/dvh.json"):
+        assert course.path(name).read_bytes() == b"result"
+
+
+def test_slice_added_and_taken_away(patient: Patient, organized: Organize) -> None:
+    slices = patient.make_series(slices=5)
+    hidden = slices[1].with_suffix(".hidden")
+    hidden.write_bytes(slices[1].read_bytes())
+    before = organized().snapshot()
+    hidden.unlink()
+    content = slices[1].read_bytes()
+    slices[1].unlink()
+    assert organized().only.description.images[0].instance_count == 4
+    slices[1].write_bytes(content)
+    hidden.write_bytes(content)
+    assert organized().snapshot() == before
+
+
+def test_replaced_export_replaces_the_copy(patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    organized()
+    patient.make_structure_set(StructureSetLabel="second export")
+    course = organized().only
+    assert course.description.structure_sets[0].label == "second export"
+    assert course.files.structure_set.read_bytes() == (patient.folder / "rs.dcm").read_bytes()
+
+
+def test_copies_are_own_files_and_links_are_only_made_when_asked(patient: Patient, organized: Organize) -> None:
+    slices = patient.make_series()
+    slices[0].chmod(0o444)
+    copy = organized().only.path("DICOM/CT/CT_0001.dcm")
+    assert copy.stat().st_ino != slices[0].stat().st_ino
+    assert os.access(copy, os.W_OK)
+    assert copy.stat().st_mtime_ns == slices[0].stat().st_mtime_ns
+    linked = organized(out="linked", use_hardlinks=True).only.path("DICOM/CT/CT_0001.dcm")
+    assert linked.stat().st_ino == slices[0].stat().st_ino
+
+
+def test_manifest(export: Path, organized: Organize) -> None:
+    Patient(export / "a", "A").make_series(slices=8)
+    Patient(export / "b", "B").make_series(slices=4)
+    made = organized()
+    manifest = json.loads(made.cohort.manifest.read_text())
+    assert [(entry["patient"], entry["slice_count"], entry["kind"]) for entry in manifest["courses"]] == [
+        ("B", 4, "images"),
+        ("A", 8, "images"),
+    ]
+    assert [course.key for course in made.cohort.manifest_courses()] == [course.key for course in made.result.courses]
+
+
+def test_killed_at_any_moment_the_next_run_completes_it(tmp_path: Path, export: Path, organized: Organize) -> None:
+    for name in ("a", "b"):
+        patient = Patient(export / name, name)
+        patient.make_series(slices=120)
+        patient.make_structure_set()
+        patient.make_plan()
+        patient.make_dose()
+    whole = organized(out="whole").snapshot()
+    caught = 0
+    for number in range(6):
+        out = tmp_path / f"killed{number}"
+        process = subprocess.Popen([sys.executable, "-c", RUN, str(export), str(out)], start_new_session=True)
+        while not list(out.glob("*/*/DICOM/*")) and not list(out.glob("*/*/.staging-organize/*")):
+            assert process.poll() is None, "it ended before any course was begun"
+            time.sleep(0.001)
+        time.sleep(0.004 * number)
+        os.killpg(process.pid, signal.SIGKILL)
+        caught += process.wait() == -signal.SIGKILL
+        assert organized(out=out.name).snapshot() == whole
+    assert caught > 0
