@@ -81,14 +81,14 @@ def test_without_preamble_and_implicit_syntax(patient: Patient, organized: Organ
 def test_used_and_unused_are_all(export: Path, organized: Organize) -> None:
     patient = Patient(export)
     patient.make_course()
-    Patient(export / "copy").make_series()
+    Patient(export / "more").make_series()
     patient.make_series("scout", slices=1, frame="x", study="x")
     patient.make_dose("orphan", plans=(), frame="y", study="y")
     (export / "notes.txt").write_text("no DICOM")
     made = organized()
     everything = {path.relative_to(export).as_posix() for path in export.rglob("*") if path.is_file()}
     duplicates = {path for path, (kind, _) in made.unused.items() if kind == "duplicate"}
-    assert duplicates == {f"copy/ct_{number:03d}.dcm" for number in range(4)}
+    assert duplicates == {f"more/ct_{number:03d}.dcm" for number in range(4)}
     assert used_paths(made, export) - duplicates | set(made.unused) == everything
     assert made.result.files_total == len(everything)
 
