@@ -15,7 +15,7 @@ from rtpipeline.config import Configuration
 from rtpipeline.config.schema import SegmentationSection
 from rtpipeline.course import Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.image_series import load_image
+from rtpipeline.dicom.nifti_conversion import convert_to_nifti
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti, write_nifti
 from rtpipeline.inference.children import TotalSegmentatorProcess
@@ -61,7 +61,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         if not runnable:
             continue
         try:
-            grid = _convert(course, image, CourseFiles(resources.staging))
+            grid = convert_to_nifti(course.path(image.folder), CourseFiles(resources.staging).image_nifti(image.key))
         except DicomError as error:
             problems.append(f"{image.key} cannot be segmented: {error}")
             continue
@@ -85,7 +85,7 @@ def missing_weights(configuration: Configuration) -> list[str]:
         StageError: the configuration names a task that does not exist.
     """
     weights = weights_folder(configuration.segmentation.weights)
-    tasks = _tasks(configuration.segmentation)
+    tasks = configured_tasks(configuration.segmentation)
     return [_missing_message(weights, task) for task in tasks if missing_models(weights, task)]
 
 
@@ -96,11 +96,11 @@ def weight_folders(configuration: Configuration) -> tuple[Path, ...]:
         StageError: the configuration names a task that does not exist.
     """
     weights = weights_folder(configuration.segmentation.weights)
-    models = sorted({model for task in _tasks(configuration.segmentation) for model in task.models})
+    models = sorted({model for task in configured_tasks(configuration.segmentation) for model in task.models})
     return tuple(dataset_folder(weights, model) or weights / f"Dataset{model:03d}" for model in models)
 
 
-def _tasks(section: SegmentationSection) -> list[TaskOptions]:
+def configured_tasks(section: SegmentationSection) -> list[TaskOptions]:
     """The configured tasks, without repetition: `total` first, then the extra ones, `total_mr` if MR is wanted."""
     names = ["total", *section.extra_models, *(["total_mr"] if section.mr else [])]
     unknown = sorted({name for name in names if name not in TASKS})
@@ -114,7 +114,7 @@ def _tasks(section: SegmentationSection) -> list[TaskOptions]:
 
 def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
     """CT tasks on the planning CT; MR tasks on every MR series if MR is wanted."""
-    tasks = _tasks(section)
+    tasks = configured_tasks(section)
     images = [image for image in course.description.images if image.modality == "MR" and section.mr]
     if course.description.planning_ct is not None:
         images.insert(0, course.description.planning_ct)
@@ -124,25 +124,6 @@ def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
 def _by_image(jobs: Sequence[_Job]) -> list[tuple[ImageSeries, list[_Job]]]:
     images = list(dict.fromkeys(job.image for job in jobs))
     return [(image, [job for job in jobs if job.image == image]) for image in images]
-
-
-def _convert(course: Course, image: ImageSeries, target: CourseFiles) -> Grid:
-    """Write an image series as NIfTI, as int16 where that loses nothing, and return its grid.
-
-    Raises:
-        DicomError: the series cannot be read, or its planes are not equally spaced.
-    """
-    volume = load_image(course.path(image.folder))
-    if not volume.grid.is_uniform:
-        raise DicomError(
-            f"the planes of {image.folder} are not equally spaced, so planes are probably missing; export it again"
-        )
-    whole = np.rint(volume.values)
-    limits = np.iinfo(np.int16)
-    fits = limits.min <= whole.min() and whole.max() <= limits.max
-    values = whole.astype(np.int16) if fits and np.array_equal(whole, volume.values) else volume.values
-    write_nifti(target.image_nifti(image.key), Volume(volume.grid, values))
-    return volume.grid
 
 
 def _segment(

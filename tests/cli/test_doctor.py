@@ -72,7 +72,7 @@ def test_finds_missing_weights_and_environment(tmp_path: Path) -> None:
     assert code == 1
     assert checks["packages"]["status"] == "ok"
     assert checks["TotalSegmentator weights"]["status"] == "problem"
-    assert "totalseg_download_weights -t total" in checks["TotalSegmentator weights"]["fix"]
+    assert "rtpipeline weights" in checks["TotalSegmentator weights"]["fix"]
     assert checks["radiomics environment"]["status"] == "problem"
     assert checks["radiomics environment"]["fix"]
 

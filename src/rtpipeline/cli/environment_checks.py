@@ -10,24 +10,16 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import typer
 
 from rtpipeline.cli.checks import Check
 from rtpipeline.cli.console import configuration_from
-from rtpipeline.config import Configuration, SegmentationSection
-from rtpipeline.inference.tasks import TASKS, missing_models, options, weights_folder
+from rtpipeline.config import Configuration
+from rtpipeline.inference.tasks import weights_folder
 from rtpipeline.outcome import StageError
 from rtpipeline.radiomics_conda import find_radiomics_python
-
-_NAMES_OF_FAST_WEIGHTS = {
-    "total": "total_fast",
-    "total_mr": "total_fast_mr",
-    "body": "body_fast",
-    "body_mr": "body_mr_fast",
-}
-"""What TotalSegmentator's own download command calls the weights of a task's fast variant."""
+from rtpipeline.segmentation import missing_weights
 
 
 def environment_checks(configuration: Configuration) -> list[Check]:
@@ -50,33 +42,24 @@ def radiomics_check(configuration: Configuration) -> Check:
 
 
 def weights_check(configuration: Configuration) -> Check:
-    """The weights of every TotalSegmentator task that the configuration asks for."""
+    """The weights of every TotalSegmentator task that the configuration asks for; MR's matter only to MR series."""
+    name = "TotalSegmentator weights"
     section = configuration.segmentation
-    folder = weights_folder(section.weights)
-    tasks = ("total", *(("total_mr",) if section.mr else ()), *section.extra_models)
-    if unknown := [task for task in tasks if task not in TASKS]:
-        return Check(
-            "TotalSegmentator weights",
-            "problem",
-            f"segmentation.extra_models: TotalSegmentator has no task {', '.join(unknown)}",
-            f"its tasks are {', '.join(sorted(TASKS))}",
-        )
-    missing = [
-        task
-        for task in tasks
-        if missing_models(folder, options(task, fast=section.fast, roi_subset=section.roi_subset))
-    ]
+    without_mr = configuration.model_copy(update={"segmentation": section.model_copy(update={"mr": False})})
+    try:
+        missing, missing_without_mr = missing_weights(configuration), missing_weights(without_mr)
+    except StageError as error:
+        return Check(name, "problem", error.reason, "correct segmentation.extra_models")
+    if missing_without_mr:
+        return Check(name, "problem", *_detail_and_fix(missing))
     if missing:
-        detail = f"{', '.join(missing)}: not in {folder}"
-        return Check("TotalSegmentator weights", "problem", detail, _fetch_commands(missing, section))
-    return Check("TotalSegmentator weights", "ok", f"{', '.join(tasks)} in {folder}")
+        return Check(name, "note", *_detail_and_fix(missing))
+    return Check(name, "ok", str(weights_folder(section.weights)))
 
 
-def _fetch_commands(tasks: list[str], section: SegmentationSection) -> str:
-    program = Path(sys.executable).with_name("totalseg_download_weights")
-    where = f"TOTALSEG_WEIGHTS_PATH={section.weights} " if section.weights else ""
-    names = [_NAMES_OF_FAST_WEIGHTS.get(task, task) if section.fast else task for task in tasks]
-    return "; ".join(f"{where}{program} -t {name}" for name in names)
+def _detail_and_fix(messages: list[str]) -> tuple[str, str]:
+    details, _, fixes = zip(*(message.partition("; ") for message in messages), strict=True)
+    return "; ".join(details), fixes[0]
 
 
 if __name__ == "__main__":
