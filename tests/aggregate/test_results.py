@@ -179,5 +179,5 @@ def test_no_patient_id_but_the_folder_in_the_log(
     course = make_course("folder", dvh="failed")
     named = Course(course.files, course.description.model_copy(update={"patient_id": "Secret^Name"}))
     run([named], cohort)
-    assert "folder/2020-01 dvh_metrics: because of dvh" in caplog.text
+    assert "folder/2020-01 dvh: tables are missing or incomplete: because of dvh" in caplog.text
     assert "Secret" not in caplog.text

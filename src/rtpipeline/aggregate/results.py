@@ -102,10 +102,7 @@ def aggregate(
         tables[source.table.name] = collected.data
         coverage += collected.coverage
     incomplete = [row for row in coverage if row["status"] in INCOMPLETE]
-    folders = {tuple(course.identifiers.values()): course.key for course in courses}
-    for row in incomplete:
-        folder = folders[str(row["patient_id"]), str(row["course_id"])]
-        logger.warning("%s %s: %s", folder, row["table"], row["reason"])
+    _log_incomplete(incomplete, courses, logger)
     coverage_table = to_arrow(COVERAGE, coverage)
     _write(cohort, COVERAGE.name, coverage_table, {"coverage": coverage_table}, about)
     if incomplete and configuration.aggregation.strict:
@@ -123,6 +120,16 @@ def aggregate(
     reasons += [problem] if problem else []
     rows = {name: data.num_rows for name, data in tables.items()}
     return partial("; ".join(reasons), rows=rows) if reasons else ok(rows=rows)
+
+
+def _log_incomplete(
+    rows: Sequence[Row], courses: Sequence[Course], logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+) -> None:
+    """One line for each course, stage and reason; a course is named by its folder."""
+    folders = {tuple(course.identifiers.values()): course.key for course in courses}
+    lines = {(folders[str(row["patient_id"]), str(row["course_id"])], row["stage"], row["reason"]) for row in rows}
+    for folder, stage, reason in sorted(lines, key=str):
+        logger.warning("%s %s: tables are missing or incomplete: %s", folder, stage, reason)
 
 
 def _incomplete(rows: Sequence[Row]) -> str:

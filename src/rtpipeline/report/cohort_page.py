@@ -38,8 +38,8 @@ def cohort_report(
         "patients": len({course.description.patient for course in courses}),
         "courses": len(courses),
         "kinds": Counter(course.description.kind for course in courses),
-        "decisions": Counter(course.description.dose_decision.label for course in courses),
         "cards": _cards(courses),
+        "decisions": Counter(course.description.dose_decision.label for course in courses),
         "matrix": cohort_contents.matrix(courses, states),
         "problems": cohort_contents.problems(courses, states),
         "times": cohort_contents.times(courses, states, seconds or {}),
@@ -61,7 +61,7 @@ def cohort_report(
 def _cards(courses: Sequence[Course]) -> list[tuple[int, str]]:
     """Numbers at the top of the page."""
     descriptions = [course.description for course in courses]
-    modalities = Counter(image.modality for description in descriptions for image in description.images)
+    modalities: Counter[str] = Counter(image.modality for description in descriptions for image in description.images)
     cards = [
         (len({description.patient for description in descriptions}), "patients"),
         (len(courses), "courses"),
@@ -69,4 +69,5 @@ def _cards(courses: Sequence[Course]) -> list[tuple[int, str]]:
         (sum(bool(description.dose_decision.used_dose_uids) for description in descriptions), "with a dose"),
         (sum(bool(description.structure_sets) for description in descriptions), "with contours"),
     ]
-    return cards + [(modalities[name], f"{name} series") for name in ("CT", "MR", "PT") if modalities[name]]
+    names = {"CT": "CT series", "MR": "MR series", "PT": "PET series"}
+    return cards + [(modalities[key], name) for key, name in names.items() if modalities[key]]
