@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from rtpipeline.config import Configuration
 from rtpipeline.config.schema import SegmentationSection
 from rtpipeline.course import Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.nifti_conversion import convert_to_nifti
-from rtpipeline.imaging.grid import Grid, Volume
-from rtpipeline.imaging.nifti import read_nifti, write_nifti
-from rtpipeline.inference.children import TotalSegmentatorProcess
+from rtpipeline.imaging.grid import Grid
+from rtpipeline.inference.children import TotalSegmentatorProcess, ask
+from rtpipeline.inference.label_volumes import store_labels
 from rtpipeline.inference.tasks import TASKS, TaskOptions, dataset_folder, missing_models, options, weights_folder
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
@@ -133,24 +129,26 @@ def _segment(
 
     Raises:
         WorkerError: TotalSegmentator failed, died or took too long.
-        StageError: its result does not lie on the image's grid.
+        StageError: its result cannot be used.
     """
     target = CourseFiles(resources.staging)
     output = resources.scratch / f"{job.image.key}--{job.task.task}.nii"
     request = _request(job, grid, configuration.segmentation, resources)
     request |= {"image": str(target.image_nifti(job.image.key)), "output": str(output)}
-    reply = _infer(request, weights, configuration.segmentation, resources)
-    segmented = read_nifti(output)
-    output.unlink()
-    if not segmented.grid.same_as(grid):
-        raise StageError("the segmentation does not lie on the image's grid; this is a defect, please report it")
-    labels = segmented.values.astype(np.uint8)
-    file = target.segmentation(job.image.key, job.task.task)
-    write_nifti(file, Volume(grid, labels))
-    label_map = _label_map(job, request, reply, labels)
-    CourseFiles.label_map(file).write_text(json.dumps(label_map, indent=1) + "\n", encoding="utf-8")
-    found = sum(count > 0 for count in label_map["voxel_counts"].values())
-    return {"seconds": reply["seconds"], "device": reply["device"], "structures": found}
+
+    def start() -> TotalSegmentatorProcess:
+        return TotalSegmentatorProcess(weights, request["threads"], resources.logs, resources.device, resources.logger)
+
+    reply = ask("totalsegmentator", start, request, configuration.segmentation.timeout_s, resources)
+    facts = {
+        "task": job.task.task,
+        "image_key": job.image.key,
+        "series_instance_uid": job.image.series_instance_uid,
+        "labels": reply["labels"],
+        "options": {name: request[name] for name in ("fast", "roi_subset", "force_split")},
+    }
+    structures = store_labels(output, target.segmentation(job.image.key, job.task.task), grid, facts, reply)
+    return {"seconds": reply["seconds"], "device": reply["device"], "structures": structures}
 
 
 def _request(job: _Job, grid: Grid, section: SegmentationSection, resources: Resources) -> Message:
@@ -166,37 +164,6 @@ def _request(job: _Job, grid: Grid, section: SegmentationSection, resources: Res
         "nr_thr_saving": section.nr_threads_save,
         "num_proc_pre": section.num_proc_preprocessing,
         "num_proc_export": section.num_proc_export,
-    }
-
-
-def _infer(request: Message, weights: Path, section: SegmentationSection, resources: Resources) -> Message:
-    """The answer of a warm TotalSegmentator on this device; one that ran out of memory is not used again."""
-
-    def start() -> TotalSegmentatorProcess:
-        return TotalSegmentatorProcess(weights, request["threads"], resources.logs, resources.device, resources.logger)
-
-    with resources.children.borrow(f"totalsegmentator-{resources.device}", start) as child:
-        try:
-            return child.call(request, section.timeout_s, resources.cancelled)
-        except WorkerError as error:
-            if error.memory_pressure:
-                child.kill()  # what it still holds would be missing at the next attempt
-            raise
-
-
-def _label_map(job: _Job, request: Message, reply: Message, labels: NDArray[np.uint8]) -> dict[str, Any]:
-    """What lies beside a multilabel NIfTI: nothing in it depends on the time or on how fast the machine was."""
-    counts = np.bincount(labels.ravel(), minlength=256)
-    return {
-        "task": job.task.task,
-        "image_key": job.image.key,
-        "series_instance_uid": job.image.series_instance_uid,
-        "labels": reply["labels"],
-        "voxel_counts": {label: int(counts[int(label)]) for label in reply["labels"]},
-        "options": {name: request[name] for name in ("fast", "roi_subset", "force_split")},
-        "versions": reply["versions"],
-        "weights_digest": reply["weights_digest"],
-        "device": reply["device"].partition(":")[0],
     }
 
 

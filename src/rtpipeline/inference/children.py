@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from rtpipeline.inference.tasks import user_home
+from rtpipeline.scheduling.resources import Resources
 from rtpipeline.scheduling.thread_caps import thread_environment
-from rtpipeline.scheduling.worker_process import WorkerProcess
+from rtpipeline.scheduling.worker_process import Message, WorkerError, WorkerProcess
 
 Logger = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -46,6 +48,27 @@ class TotalSegmentatorProcess(WorkerProcess):
         """End the child and remove its settings."""
         super().close()
         self._home.cleanup()
+
+
+def ask(
+    key: str,
+    start: Callable[[], WorkerProcess],
+    request: Message,
+    timeout_s: float | None,
+    resources: Resources,
+) -> Message:
+    """The answer of a warm child; one that ran out of memory is not used again.
+
+    Raises:
+        WorkerError: the model failed, the child died, or it took longer than `timeout_s` seconds.
+    """
+    with resources.children.borrow(f"{key}-{resources.device}", start) as child:
+        try:
+            return child.call(request, timeout_s, resources.cancelled)
+        except WorkerError as error:
+            if error.memory_pressure:
+                child.kill()  # what it still holds would be missing at the next attempt
+            raise
 
 
 def start_nnunet(threads: int, logs: Path, device: str, logger: Logger) -> WorkerProcess:

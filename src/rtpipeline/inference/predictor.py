@@ -109,8 +109,20 @@ def file_marks(folders: list[Path]) -> tuple[tuple[str, int, int], ...]:
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in model_files(folders))
 
 
-def weights_digest(folders: list[Path]) -> str:
-    """SHA-256 over the names and contents of a model's files; it does not depend on where they lie."""
+def weights_digest(folders: list[Path], known: dict[Any, str]) -> str:
+    """SHA-256 over the names and contents of a model's files; it does not depend on where they lie.
+
+    Args:
+        folders: of the model.
+        known: digests that were computed before, by `file_marks`; filled further.
+    """
+    marks = file_marks(folders)
+    if marks not in known:
+        known[marks] = _digest(folders)
+    return known[marks]
+
+
+def _digest(folders: list[Path]) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         for file in model_files([folder]):

@@ -18,7 +18,6 @@ from rtpipeline.inference.predictor import (
     Limits,
     ModelError,
     check_device,
-    file_marks,
     package_versions,
     predictor_class,
     weights_digest,
@@ -111,10 +110,7 @@ class Segmenter:
         if missing := missing_models(weights, task):
             raise ModelError(f"weights of the datasets {', '.join(map(str, missing))} are not in {weights}")
         folders = [folder for model in task.models if (folder := dataset_folder(weights, model))]
-        marks = file_marks(folders)
-        if marks not in self._digests:
-            self._digests[marks] = weights_digest(folders)
-        return self._digests[marks]
+        return weights_digest(folders, self._digests)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+"""The child process that runs nnU-Net v2 model folders: `python -m rtpipeline.inference.nnunet`.
+
+It stays alive between requests, so its imports and its loaded models are paid for once.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rtpipeline.inference.predictor import (
+    Limits,
+    check_device,
+    package_versions,
+    predictor_class,
+    weights_digest,
+)
+from rtpipeline.scheduling.worker_process import Message, serve
+
+logger = logging.getLogger(__name__)
+
+
+class Predictor:
+    """nnU-Net with its loaded models."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[Any, dict[str, Any]] = {}
+        self._digests: dict[Any, str] = {}
+
+    def predict(self, request: Message) -> Message:
+        """Segment one image with one model folder.
+
+        Args:
+            request: `image` and `output` (NIfTI files; the output lies on the image's own grid), `scratch` (folder
+                for temporary files), `model_folder` (with `plans.json`), `folds` (names after `fold_`), `checkpoint`
+                (file name in each fold), `orientation` (three letters, for example `LAS`: the patient directions of
+                rising x, y and z index of the images that the model was trained on), `step_size`, `mirroring`,
+                `device` (`cpu`, `mps`, `gpu:N`), `threads`.
+
+        Returns:
+            `seconds`, `versions`, `weights_digest`, `device`.
+
+        Raises:
+            ModelError: the weights are damaged.
+            RuntimeError: the device is not there, or the network failed.
+        """
+        check_device(request["device"])
+        tempfile.tempdir = request["scratch"]
+        started = time.monotonic()
+        self._run(request)
+        seconds = time.monotonic() - started
+        logger.info("%s on %s: %.1f s", request["model_folder"], request["device"], seconds)
+        return {
+            "seconds": round(seconds, 3),
+            "versions": package_versions(),
+            "weights_digest": weights_digest([Path(request["model_folder"])], self._digests),
+            "device": request["device"],
+        }
+
+    def _run(self, request: Message) -> None:
+        import nibabel
+        import numpy as np
+        import torch
+        from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+        device = torch.device(request["device"].replace("gpu", "cuda"))
+        predictor = predictor_class(Limits(threads=request["threads"]), self._loaded)(
+            tile_step_size=request["step_size"],
+            use_mirroring=request["mirroring"],
+            perform_everything_on_device=device.type == "cuda",
+            device=device,
+            allow_tqdm=False,
+        )
+        folds = tuple(fold if fold == "all" else int(fold) for fold in request["folds"])
+        predictor.initialize_from_trained_model_folder(request["model_folder"], folds, request["checkpoint"])
+        image = nibabel.Nifti1Image.from_filename(request["image"])
+        own, trained = io_orientation(image.affine), axcodes2ornt(tuple(request["orientation"]))
+        with tempfile.TemporaryDirectory() as folder:
+            turned = Path(folder) / "case_0000.nii.gz"
+            nibabel.save(image.as_reoriented(ornt_transform(own, trained)), turned)
+            predictor.predict_from_files([[str(turned)]], [str(Path(folder) / "labels")])
+            ending = predictor.dataset_json["file_ending"]
+            labels = nibabel.Nifti1Image.from_filename(Path(folder) / f"labels{ending}")
+            labels = labels.as_reoriented(ornt_transform(trained, own))
+            values = np.asanyarray(labels.dataobj).astype(np.uint8)
+        nibabel.save(nibabel.Nifti1Image(values, image.affine), request["output"])
+
+
+if __name__ == "__main__":
+    serve(Predictor().predict)
