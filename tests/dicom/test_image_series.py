@@ -1,0 +1,151 @@
+"""Image series → volumes."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+
+from dicom_files import ROW_AND_COLUMN_DIRECTIONS, direction_of, grid_of, write_series
+from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.image_series import load_image, read_geometry
+from rtpipeline.imaging.grid import Grid
+
+STORED = np.random.default_rng(0).integers(0, 4000, (9, 11, 14)).astype(np.int16)
+
+
+def edit(file: Path, **attributes: object) -> None:
+    dataset = pydicom.dcmread(file)
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(file)
+
+
+@pytest.mark.parametrize("position", ROW_AND_COLUMN_DIRECTIONS)
+def test_values_lie_where_they_were_in_every_patient_position(position: str, tmp_path: Path) -> None:
+    grid = grid_of(position)
+    write_series(tmp_path, grid, STORED)
+    volume = load_image(tmp_path)
+    assert volume.grid.same_as(grid)
+    assert volume.values.dtype == np.float32
+    assert np.array_equal(volume.values, STORED - 1000.0)
+
+
+def test_each_plane_has_its_own_slope(tmp_path: Path) -> None:
+    slopes = np.linspace(0.25, 2.25, 9)
+    write_series(tmp_path, grid_of(), STORED, slopes=slopes, intercept=3.0)
+    assert load_image(tmp_path).values == pytest.approx(STORED * slopes[:, None, None] + 3.0, rel=1e-6)
+
+
+def test_rounded_positions_are_one_even_stack(tmp_path: Path) -> None:
+    grid = grid_of(spacing=(1.0, 1.0, 1.25))
+    for file in write_series(tmp_path, grid, STORED):
+        position = pydicom.dcmread(file).ImagePositionPatient
+        edit(file, ImagePositionPatient=[position[0], position[1], round(float(position[2]), 1)])
+    assert load_image(tmp_path).grid.is_uniform
+
+
+def test_a_missing_plane_leaves_true_positions(tmp_path: Path) -> None:
+    write_series(tmp_path, grid_of(), STORED)[4].unlink()
+    grid = load_image(tmp_path).grid
+    assert not grid.is_uniform
+    assert grid.plane_offsets_mm.tolist() == [0, 2.5, 5, 7.5, 12.5, 15, 17.5, 20]
+
+
+def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    file = write_series(tmp_path, grid_of(), STORED)[2]
+    shutil.copy(file, tmp_path / "again.dcm")
+    geometry = read_geometry(tmp_path)
+    assert geometry.grid.planes == 9
+    assert geometry.duplicates == ("again.dcm",)
+    assert np.array_equal(load_image(tmp_path).values, STORED - 1000.0)
+
+
+def test_two_different_images_of_one_plane_are_refused(tmp_path: Path) -> None:
+    file = write_series(tmp_path, grid_of(), STORED)[2]
+    shutil.copy(file, tmp_path / "another.dcm")
+    edit(tmp_path / "another.dcm", SOPInstanceUID="1.2.3", PixelData=bytes(2 * 11 * 14))
+    with pytest.raises(DicomError, match="different images of the same plane"):
+        load_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "another orientation"),
+        ({"PixelSpacing": [1.0, 1.0]}, "another pixel spacing"),
+        ({"SeriesInstanceUID": "1.2.3"}, "another series"),
+        ({"ImagePositionPatient": None}, "ImagePositionPatient is missing"),
+        ({"SamplesPerPixel": 3}, "colour"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_name(
+    attributes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    write_series(tmp_path, grid_of(), STORED)
+    edit(tmp_path / "0005.dcm", **attributes)
+    with pytest.raises(DicomError, match=message) as error:
+        load_image(tmp_path)
+    assert "0005.dcm" in str(error.value)
+
+
+def test_another_size_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, grid_of(), STORED)
+    edit(tmp_path / "0005.dcm", Rows=10, PixelData=bytes(2 * 10 * 14))
+    with pytest.raises(DicomError, match=r"0005\.dcm has another size"):
+        load_image(tmp_path)
+
+
+def test_a_truncated_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    write_series(tmp_path, grid_of(), STORED)
+    content = (tmp_path / "0005.dcm").read_bytes()
+    (tmp_path / "0005.dcm").write_bytes(content[:-100])
+    with pytest.raises(DicomError, match=r"0005\.dcm"):
+        load_image(tmp_path)
+
+
+def test_a_text_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    write_series(tmp_path, grid_of(), STORED)
+    (tmp_path / "notes.dcm").write_text("these are not the pixels you are looking for")
+    with pytest.raises(DicomError, match=r"notes\.dcm"):
+        load_image(tmp_path)
+
+
+@pytest.mark.parametrize("make", [True, False])
+def test_no_images_are_refused(make: bool, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    if make:
+        folder.mkdir()
+    with pytest.raises(DicomError, match=r"no image|does not exist"):
+        load_image(folder)
+
+
+def test_a_tilted_gantry_is_refused(tmp_path: Path) -> None:
+    for number, file in enumerate(write_series(tmp_path, grid_of(), STORED)):
+        position = pydicom.dcmread(file).ImagePositionPatient
+        edit(file, ImagePositionPatient=[position[0], float(position[1]) + number, position[2]])
+    with pytest.raises(DicomError, match="tilted gantry"):
+        load_image(tmp_path)
+
+
+def test_a_single_plane_has_the_thickness_of_its_file(tmp_path: Path) -> None:
+    grid = Grid.uniform((0, 0, 5), (1, 1, 4), (14, 11, 1), direction_of("HFS"))
+    write_series(tmp_path, grid, STORED[:1])
+    assert load_image(tmp_path).grid.plane_spacing_mm == 4.0
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    "folder", ["LUNG1-001/CT", "IBSI-1/dicom/image", "STS/STS_025/CT/image", "STS/STS_042/PET/image"]
+)
+def test_simpleitk_reads_the_same(folder: str, test_data: Path) -> None:
+    volume = load_image(test_data / folder)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(test_data / folder)))
+    image = reader.Execute()
+    assert volume.values == pytest.approx(sitk.GetArrayFromImage(image), rel=1e-5, abs=1e-5)
+    assert volume.grid.spacing_mm == pytest.approx(image.GetSpacing(), abs=1e-4)
+    assert volume.grid.origin_mm == pytest.approx(image.GetOrigin(), abs=1e-4)
+    assert volume.grid.direction.ravel() == pytest.approx(image.GetDirection(), abs=1e-6)
