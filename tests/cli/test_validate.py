@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rtpipeline.cli.validate import input_check, output_check
+from rtpipeline.cli.validate import custom_model_checks, input_check, output_check
+from rtpipeline.config import load_configuration
 
 
 def validate(folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, str]], str]:
@@ -34,6 +35,35 @@ def test_named_files_and_folders(tmp_path: Path) -> None:
     wrong = {name for name, check in checks.items() if check["status"] == "problem"}
     assert wrong >= {"DICOM root", "custom_structures", "custom_models.root"}
     assert not list(tmp_path.glob("Output*")), "nothing is written"
+
+
+def test_custom_models(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "my_model"
+    folder.mkdir(parents=True)
+    example = Path(__file__).parents[2] / "configs" / "custom_model.yaml"
+    (folder / "custom_model.yaml").write_bytes(example.read_bytes())
+    overrides = {"custom_models.enabled": True, "custom_models.root": tmp_path / "models"}
+    (missing_weights,) = custom_model_checks(load_configuration(overrides=overrides))
+    assert missing_weights.status == "problem"
+    assert "no nnU-Net v2 model folder" in missing_weights.detail
+
+    network = folder / "Dataset901_MyModel" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    (network / "fold_0").mkdir(parents=True)
+    (network / "fold_0" / "checkpoint_final.pth").touch()
+    (network / "plans.json").write_text("{}", encoding="utf-8")
+    dataset = {"labels": {"background": 0, "GTV": 1, "lymph_nodes": 2}, "channel_names": {"0": "CT"}}
+    (network / "dataset.json").write_text(json.dumps(dataset), encoding="utf-8")
+    (ready,) = custom_model_checks(load_configuration(overrides=overrides))
+    assert (ready.status, ready.detail) == ("ok", "my_model: GTV, lymph_nodes")
+
+    (absent,) = (
+        check
+        for check in custom_model_checks(
+            load_configuration(overrides={**overrides, "custom_models.models": ("other",)})
+        )
+        if check.status == "problem"
+    )
+    assert "other" in absent.detail
 
 
 @pytest.mark.real_data

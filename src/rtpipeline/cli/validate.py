@@ -15,9 +15,11 @@ from rtpipeline.cli.console import configuration_from
 from rtpipeline.cli.environment_checks import environment_checks
 from rtpipeline.config import Configuration
 from rtpipeline.custom_structures import load_custom_structures
+from rtpipeline.inference.model_folders import CustomModelError, model_files, read_model_file, ready_model
 from rtpipeline.outcome import StageError
 
 _CUSTOM_STRUCTURES_HELP = "docs/how-to/custom_structures.md"
+_CUSTOM_MODELS_HELP = "docs/how-to/custom_models.md"
 _FILES_LOOKED_AT = 2000
 _DICOM_PREFIX_OFFSET = 128
 
@@ -108,20 +110,27 @@ def custom_structure_checks(file: Path | None) -> Iterator[Check]:
 
 
 def custom_model_checks(configuration: Configuration) -> Iterator[Check]:
-    """The folder of custom models, when they are enabled."""
+    """Every enabled custom model: its file understood, its weights there, its labels those of the training."""
     section = configuration.custom_models
     if not section.enabled:
         return
     if not section.root.is_dir():
         yield Check("custom_models.root", "problem", f"{section.root} is not there", "correct custom_models.root")
         return
-    found = sorted(file.parent.name for file in section.root.glob("*/custom_model.yaml"))
-    absent = sorted(set(section.models) - set(found))
-    if absent or not found:
+    names = []
+    for file in model_files(section.root):
+        try:
+            described = read_model_file(file)
+            names.append(described.name.lower())
+            if described.enabled:
+                model = ready_model(file, described)
+                yield Check("custom model", "ok", f"{model.name}: {', '.join(model.labels)}")
+        except CustomModelError as error:
+            yield Check("custom model", "problem", str(error), f"correct the file; see {_CUSTOM_MODELS_HELP}")
+    absent = [name for name in section.models if name.lower() not in names]
+    if absent or not names:
         detail = f"{section.root}: no custom_model.yaml for {', '.join(absent) or 'any model'}"
-        yield Check("custom_models", "problem", detail, "one folder per model, each with a custom_model.yaml")
-    else:
-        yield Check("custom_models", "ok", f"{', '.join(found)} in {section.root}")
+        yield Check("custom_models", "problem", detail, f"one folder per model; see {_CUSTOM_MODELS_HELP}")
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
