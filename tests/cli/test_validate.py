@@ -56,13 +56,8 @@ def test_custom_models(tmp_path: Path) -> None:
     (ready,) = custom_model_checks(load_configuration(overrides=overrides))
     assert (ready.status, ready.detail) == ("ok", "my_model: GTV, lymph_nodes")
 
-    (absent,) = (
-        check
-        for check in custom_model_checks(
-            load_configuration(overrides={**overrides, "custom_models.models": ("other",)})
-        )
-        if check.status == "problem"
-    )
+    named = load_configuration(overrides={**overrides, "custom_models.models": ("other",)})
+    (absent,) = (check for check in custom_model_checks(named) if check.status == "problem")
     assert "other" in absent.detail
 
 
