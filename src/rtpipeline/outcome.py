@@ -20,12 +20,14 @@ class Outcome:
         memory_pressure: the failure came from a lack of memory (RAM or GPU), so trying again with fewer
             workers can help.
         details: small JSON-ready facts for the state file and the report (counts, versions, devices).
+        computed: False where the result of an earlier run still holds, so that nothing was done now.
     """
 
     status: Status
     reason: str = ""
     memory_pressure: bool = False
     details: Mapping[str, Any] = field(default_factory=dict)
+    computed: bool = True
 
     def __post_init__(self) -> None:
         if self.status != "ok" and not self.reason:

@@ -181,7 +181,7 @@ class _PoolState:
             self._grow()
         self.outcomes[task.key] = outcome
         self._last_line = time.monotonic()
-        self._log.info("%s", self._progress.finish(task.label))
+        self._log.log(logging.INFO if outcome.computed else logging.DEBUG, "%s", self._progress.finish(task.label))
 
     def watch(self) -> None:
         """Say which tasks take long, and that the pool is alive when nothing else was said for a while."""

@@ -1,0 +1,95 @@
+"""The `rtpipeline` program: finds the command, imports only its module, runs it.
+
+Listing the commands here with their one-line help keeps `rtpipeline --help`, `doctor` and shell completion quick, and
+working where the packages that a command needs are missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from rtpipeline import __version__
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Organize, segment, measure: from a DICOM export to cohort tables."),
+    "plan": ("plan", "Show every course × stage with its threads and pools; write nothing."),
+    "status": ("status", "Show which stages of which courses are done, and why others are not."),
+    "demo": ("demo", "Write a small synthetic cohort and run the whole pipeline on it."),
+    "stage": ("stage", "Run one stage of one course."),
+    "radiomics-robustness": ("radiomics_robustness", "Perturb one course's structures and extract features."),
+    "radiomics-robustness-aggregate": (
+        "radiomics_robustness_aggregate",
+        "Judge the robustness of every feature over courses.",
+    ),
+    "weights": ("weights", "Fetch TotalSegmentator's weights ahead, where there is a network."),
+    "doctor": ("doctor", "Check this machine, and say how to mend what is missing."),
+    "validate": ("validate", "Check a configuration and an input folder; start nothing."),
+}
+"""Command name → (module in this package with the function `command`, one line of help)."""
+
+
+class LazyCommands(TyperGroup):
+    """Imports the module of a command when that command is run."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = {name: TyperCommand(name=name, help=text) for name, (_, text) in COMMANDS.items()}
+
+    def resolve_command(self, context: Any, arguments: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that `arguments` begin with, and load it."""
+        name, _, rest = super().resolve_command(context, arguments)
+        assert name is not None
+        return name, _load(name), rest
+
+
+app = typer.Typer(
+    cls=LazyCommands,
+    help="Radiotherapy DICOM exports in, publishable research tables out.",
+    epilog="A bare `rtpipeline --dicom-root DIR --outdir DIR …` is `rtpipeline run …`.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rtpipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Radiotherapy DICOM exports in, publishable research tables out."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the program; flags without a command mean `run`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0].startswith("-") and given[0] not in _PROGRAM_FLAGS:
+        given = ["run", *given]
+    app(args=given, prog_name="rtpipeline")
+
+
+_PROGRAM_FLAGS = ("--help", "--version", "--install-completion", "--show-completion")
+
+
+def _load(name: str) -> Any:
+    """The command of this name, with its module imported."""
+    module_name, text = COMMANDS[name]
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+    single.command(name, help=text)(importlib.import_module(f"rtpipeline.cli.{module_name}").command)
+    return typer.main.get_command(single)
+
+
+if __name__ == "__main__":
+    main()

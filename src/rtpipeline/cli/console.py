@@ -1,0 +1,98 @@
+"""What every command shares: logging, the configuration from flags, and ends that a user understands."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from rtpipeline.config import Configuration, ConfigurationError, load_configuration, typed_value
+from rtpipeline.outcome import StageError
+
+CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
+DEFAULT_CONFIGURATION_FILE = Path("config.yaml")
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def configuration_from(
+    config: Sequence[str], flags: Mapping[str, Any], environment: Mapping[str, str]
+) -> tuple[Configuration, Path | None]:
+    """The effective configuration, and the file that it came from.
+
+    Args:
+        config: values of `--config`: a file, or `KEY=VALUE` (an `=`, and no such file), repeatable.
+        flags: values of flags by dotted key; None where the user did not type the flag.
+        environment: the process's variables.
+
+    Raises:
+        typer.Exit: with code 2, after saying what is wrong.
+    """
+    files = [Path(value) for value in config if "=" not in value or Path(value).is_file()]
+    pairs = [value for value in config if Path(value) not in files]
+    if len(files) > 1:
+        raise usage_error(f"--config names {len(files)} files; give one, and KEY=VALUE for single keys")
+    file = files[0] if files else _default_file(environment)
+    overrides: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        overrides[key.strip()] = typed_value(value.strip())
+    overrides.update({key: value for key, value in flags.items() if value is not None})
+    try:
+        return load_configuration(file, environment, overrides), file
+    except ConfigurationError as error:
+        raise usage_error(str(error)) from error
+
+
+def _default_file(environment: Mapping[str, str]) -> Path | None:
+    if CONFIGURATION_FILE_VARIABLE in environment:
+        return Path(environment[CONFIGURATION_FILE_VARIABLE])
+    return DEFAULT_CONFIGURATION_FILE if DEFAULT_CONFIGURATION_FILE.is_file() else None
+
+
+def usage_error(message: str) -> typer.Exit:
+    """Say what is wrong with the call, on standard error; to be raised."""
+    typer.echo(f"rtpipeline: {message}", err=True)
+    return typer.Exit(EXIT_USAGE)
+
+
+def start_logging(logs: Path | None, *, verbose: bool = False) -> logging.Logger:
+    """Log to the console and, where `logs` is given, to `<logs>/rtpipeline.log` (appended).
+
+    Raises:
+        StageError: the log file cannot be written.
+    """
+    logger = logging.getLogger("rtpipeline")
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    console = logging.StreamHandler(sys.stderr)
+    console.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    logger.addHandler(console)
+    if logs is not None:
+        try:
+            logs.mkdir(parents=True, exist_ok=True)
+            file = logging.FileHandler(logs / "rtpipeline.log", encoding="utf-8")
+        except OSError as error:
+            raise StageError(f"{logs}: cannot write the log there ({error.strerror}); choose another --logs") from error
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(file)
+    return logger
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Errors meant for users end the command with code 1 and their message, without a traceback."""
+    try:
+        yield
+    except StageError as error:
+        typer.echo(f"rtpipeline: {error.reason}", err=True)
+        raise typer.Exit(EXIT_FAILED) from error

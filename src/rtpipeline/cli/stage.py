@@ -1,0 +1,40 @@
+"""`rtpipeline stage NAME --course DIR`: one stage of one course; what workflow systems call."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
+from rtpipeline.outcome import Outcome
+from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, run_one_stage
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="Name or alias of the stage.")],
+    course: Annotated[Path, typer.Option(help="Course folder.")],
+    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
+    max_workers: Annotated[int | None, typer.Option(min=1, help="Threads for the stage.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do it again even where its result still holds.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+) -> None:
+    """Run one stage of one course."""
+    # A course folder is OUTDIR/PATIENT/COURSE; the threads are given by the caller, so no core is reserved again.
+    flags = {
+        "output_dir": course.resolve().parent.parent,
+        "max_workers": max_workers,
+        "scheduler.reserved_cores": 0 if max_workers is not None else None,
+    }
+    configuration, _ = configuration_from(config or [], flags, os.environ)
+    with explained_errors():
+        logger = start_logging(configuration.logs, verbose=verbose)
+        outcome = run_one_stage(name, course, configuration, logger=logger, forced=force)
+    raise typer.Exit(exit_code_of(outcome))
+
+
+def exit_code_of(outcome: Outcome) -> int:
+    """The exit code that tells a caller how a stage ended."""
+    return {"ok": EXIT_OK, "skipped": EXIT_OK, "partial": EXIT_PARTIAL, "failed": EXIT_FAILED}[outcome.status]

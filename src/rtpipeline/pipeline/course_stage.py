@@ -1,0 +1,166 @@
+"""One stage of one course: is it done, do it, publish it."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rtpipeline import __version__
+from rtpipeline.config import Configuration
+from rtpipeline.course import Course
+from rtpipeline.outcome import Outcome, StageError, failed
+from rtpipeline.pipeline.stages import STAGES, Stage
+from rtpipeline.pipeline.state import (
+    StageState,
+    holds,
+    input_records,
+    inputs_digest,
+    publish,
+    stage_configuration_digest,
+)
+from rtpipeline.scheduling.adaptive_pool import Grant
+from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.memory_pressure import is_memory_pressure
+from rtpipeline.scheduling.resources import Resources
+
+_STAGING_PREFIX = ".staging-"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all stages of a run share.
+
+    Attributes:
+        configuration: the effective configuration.
+        children: warm child processes of the run.
+        logs: folder of the run's logs.
+        forced: names of stages that are done again even where their result still holds.
+        retry_failed: whether stages that failed before are tried again.
+        cancelled: set when the run is to stop.
+        logger: the run's logger.
+    """
+
+    configuration: Configuration
+    children: ChildProcesses
+    logs: Path
+    forced: frozenset[str] = frozenset()
+    retry_failed: bool = True
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("rtpipeline"))
+
+
+class CourseLogger(logging.LoggerAdapter[logging.Logger]):
+    """Begins every line with the course's folder and the stage."""
+
+    def process(self, msg: str, kwargs: Any) -> tuple[str, Any]:
+        """Put `patient/course stage: ` before the message."""
+        extra: Mapping[str, object] = self.extra or {}
+        return f"{extra['course']} {extra['stage']}: {msg}", kwargs
+
+
+def run_course_stage(stage: Stage, course: Course, context: RunContext, grant: Grant) -> Outcome:
+    """Do a stage of a course unless its earlier result still holds, and publish what it made.
+
+    A `StageError` in the stage is a failed outcome. Any other exception of the stage is one too, and its traceback is
+    in the log: one course's defect does not stop the others.
+    """
+    logger = CourseLogger(context.logger, {"course": course.key, "stage": stage.name})
+    state_file = course.files.state(stage.name)
+    previous = StageState.load(state_file)
+    if stage.name not in context.forced:
+        if holds(previous, stage, course, context.configuration):
+            assert previous is not None
+            logger.debug("up to date")
+            return replace(previous.outcome, computed=False)
+        if previous is not None and previous.status == "failed" and not context.retry_failed:
+            return replace(previous.outcome, computed=False)
+    started = datetime.datetime.now(datetime.timezone.utc)
+    clock = time.monotonic()
+    logger.info("started (%d threads, %s)", grant.tokens, grant.device)
+    records = input_records(stage, course, context.configuration, previous.inputs if previous else {})
+    with _staging(course, stage) as staging, tempfile.TemporaryDirectory(prefix="rtpipeline-") as scratch:
+        resources = Resources(
+            threads=grant.tokens,
+            device=grant.device,
+            staging=staging,
+            scratch=Path(scratch),
+            logs=context.logs,
+            children=context.children,
+            logger=logger,
+            cancelled=context.cancelled,
+        )
+        outcome = _outcome_of(stage, course, context.configuration, resources)
+        if context.cancelled.is_set() and not outcome.usable:
+            return failed("the run was stopped")
+        if not outcome.usable:
+            shutil.rmtree(staging)
+        state = StageState(
+            stage=stage.name,
+            status=outcome.status,
+            reason=outcome.reason,
+            method_version=stage.method_version,
+            rtpipeline_version=__version__,
+            configuration_digest=stage_configuration_digest(stage, context.configuration),
+            input_digest=inputs_digest(records),
+            inputs=records,
+            device=grant.device,
+            threads=grant.tokens,
+            started=started.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - clock, 3),
+            details=outcome.details,
+        )
+        sentinel = course.path(stage.sentinel) if stage.sentinel else None
+        publish(staging, course.files.folder, previous.outputs if previous else (), state_file, sentinel, state)
+    level = logging.INFO if outcome.status in ("ok", "skipped") else logging.WARNING
+    logger.log(level, "%s in %.1f s%s", outcome.status, state.seconds, f": {outcome.reason}" if outcome.reason else "")
+    return outcome
+
+
+def stage_states(course: Course) -> dict[str, StageState]:
+    """What the state files say of every stage of a course that was ever run."""
+    states = {stage.name: StageState.load(course.files.state(stage.name)) for stage in STAGES}
+    return {name: state for name, state in states.items() if state is not None}
+
+
+def remove_stale_staging(course: Course) -> None:
+    """Delete what a killed run left half made."""
+    for folder in sorted(course.files.folder.glob(f"{_STAGING_PREFIX}*")):
+        shutil.rmtree(folder)
+
+
+def _outcome_of(stage: Stage, course: Course, configuration: Configuration, resources: Resources) -> Outcome:
+    """What the stage returned or raised; its own thread keeps a defect of one course from the others."""
+    with ThreadPoolExecutor(1, thread_name_prefix=f"{course.key} {stage.name}") as executor:
+        future = executor.submit(stage.run, course, configuration, resources)
+        error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, StageError):
+        return failed(error.reason, memory_pressure=error.memory_pressure)
+    resources.logger.error("defect in the program", exc_info=error)
+    reason = f"{type(error).__name__}: {error}; the traceback is in the log, please report it"
+    return failed(reason, memory_pressure=is_memory_pressure(error))
+
+
+@contextmanager
+def _staging(course: Course, stage: Stage) -> Iterator[Path]:
+    """A folder in the course folder, so that publishing is a rename; its files never last."""
+    folder = course.files.folder / f"{_STAGING_PREFIX}{stage.name}"
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        if folder.exists():
+            shutil.rmtree(folder)

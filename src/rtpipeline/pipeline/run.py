@@ -1,0 +1,352 @@
+"""The run of a cohort: organize, walk every course through the stages, put the tables together."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import filelock
+
+from rtpipeline import __version__, segmentation
+from rtpipeline.config import Configuration
+from rtpipeline.course import CohortFiles, Course
+from rtpipeline.organize import OrganizeResult, organize
+from rtpipeline.outcome import Outcome, StageError, failed
+from rtpipeline.pipeline.cohort_stages import aggregate_results, write_reports
+from rtpipeline.pipeline.course_stage import (
+    RunContext,
+    remove_stale_staging,
+    run_course_stage,
+    stage_states,
+)
+from rtpipeline.pipeline.plan import RunPlan, priority, task_key
+from rtpipeline.pipeline.stages import STAGES
+from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Grant, Task
+from rtpipeline.scheduling.children import ChildProcesses
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a user asks of one run beyond the configuration.
+
+    Attributes:
+        stages: names of the stages to run, or None for all that are enabled.
+        forced: stages to do again even where their result still holds.
+        retry_failed: whether stages that failed before are tried again.
+    """
+
+    stages: tuple[str, ...] | None = None
+    forced: frozenset[str] = frozenset()
+    retry_failed: bool = True
+
+    def wants(self, stage: str) -> bool:
+        """Whether a stage is part of the run."""
+        return self.stages is None or stage in self.stages
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        exit_code: 0 everything is there, 1 failed, 3 partial, 130 interrupted.
+        courses: the courses of the cohort.
+        outcomes: outcome of each course stage by (course key, stage name), and of `aggregate` by ("", "aggregate").
+        stage_seconds: wall-clock seconds that each stage took, summed over courses.
+        message: one sentence for the end of the run.
+    """
+
+    exit_code: int
+    message: str
+    courses: tuple[Course, ...] = ()
+    outcomes: Mapping[tuple[str, str], Outcome] = field(default_factory=dict)
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def run(
+    configuration: Configuration,
+    options: RunOptions,
+    *,
+    logger: logging.Logger,
+    cancelled: threading.Event | None = None,
+) -> RunResult:
+    """Run the pipeline on `configuration.dicom_root` into `configuration.output_dir`.
+
+    Raises:
+        StageError: nothing could be started (unreadable input, unwritable output, another run at work).
+    """
+    cohort = CohortFiles(configuration.output_dir)
+    cancelled = cancelled or threading.Event()
+    plan = RunPlan.of(configuration, options.stages)
+    with _only_run(cohort):
+        logger.info("rtpipeline %s: %s -> %s", __version__, configuration.dicom_root, configuration.output_dir)
+        logger.info("%s", plan.parallelization)
+        _say_what_will_be_missing(configuration, plan, logger)
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "organize"):
+            organized = _organize(configuration, cohort, options, plan, logger, cancelled)
+        if not organized.courses:
+            return RunResult(EXIT_FAILED, _no_courses_message(organized, cohort))
+        logger.info("%d courses of %d patients", len(organized.courses), _patient_count(organized.courses))
+        plan = plan.for_courses(len(organized.courses))
+        children = ChildProcesses()
+        try:
+            context = RunContext(
+                configuration=configuration,
+                children=children,
+                logs=configuration.logs,
+                forced=options.forced,
+                retry_failed=options.retry_failed,
+                cancelled=cancelled,
+                logger=logger,
+            )
+            outcomes = _run_courses(organized.courses, plan, context)
+            if cancelled.is_set():
+                return RunResult(EXIT_INTERRUPTED, "interrupted; the next run goes on from here", organized.courses)
+            cohort_outcomes = _finish(organized, cohort, context, options, plan, outcomes, seconds)
+        finally:
+            children.close()
+    return _result(organized.courses, {**outcomes, **cohort_outcomes}, {**_stage_seconds(organized.courses), **seconds})
+
+
+def _organize(
+    configuration: Configuration,
+    cohort: CohortFiles,
+    options: RunOptions,
+    plan: RunPlan,
+    logger: logging.Logger,
+    cancelled: threading.Event,
+) -> OrganizeResult:
+    if not options.wants("organize") and cohort.manifest.is_file():
+        return OrganizeResult(tuple(cohort.manifest_courses()), files_read=0, files_total=0, changed=False, warnings=())
+    if configuration.dicom_root is None:
+        raise StageError("no input folder: give --dicom-root DIR, or dicom_root in the configuration")
+    if not configuration.dicom_root.is_dir():
+        raise StageError(f"{configuration.dicom_root}: no such folder; --dicom-root names the folder of the export")
+    result = organize(
+        configuration.dicom_root,
+        cohort,
+        configuration,
+        threads=plan.parallelization.budget,
+        logger=logger,
+        report_progress=_periodic_progress(logger, "Organize"),
+        cancelled=cancelled,
+    )
+    logger.info("Organize: %d files, %d of them read now", result.files_total, result.files_read)
+    for warning in result.warnings:
+        logger.warning("%s", warning)
+    return result
+
+
+def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) -> dict[tuple[str, str], Outcome]:
+    for course in courses:
+        remove_stale_staging(course)
+    tasks = []
+    for number, course in enumerate(courses):
+        for stage in plan.stages:
+            tasks.append(
+                Task(
+                    key=task_key(course, stage),
+                    label=stage.label,
+                    run=functools.partial(run_course_stage, stage, course, context),
+                    tokens=plan.tokens(stage, context.configuration),
+                    slots=stage.slots,
+                    needs=tuple(f"{course.key} {need}" for need in plan.needs(stage)),
+                    priority=priority(number, stage),
+                    group=course.key,
+                )
+            )
+    pool = AdaptivePool(
+        budget=plan.parallelization.budget,
+        slots={name: devices.slots for name, devices in plan.slots.items()},
+        parallel_groups=plan.parallelization.courses,
+        logger=context.logger,
+        cancelled=context.cancelled,
+    )
+    with _stop_on_signal(context):
+        ended = pool.run(tasks)
+    return {(course.key, stage.name): ended[task_key(course, stage)] for course in courses for stage in plan.stages}
+
+
+def _finish(
+    organized: OrganizeResult,
+    cohort: CohortFiles,
+    context: RunContext,
+    options: RunOptions,
+    plan: RunPlan,
+    outcomes: Mapping[tuple[str, str], Outcome],
+    seconds: dict[str, float],
+) -> dict[tuple[str, str], Outcome]:
+    """Cohort tables and reports; nothing is made again when nothing changed."""
+    ended: dict[tuple[str, str], Outcome] = {}
+    if options.wants("aggregate"):
+        with _timed(seconds, "aggregate"):
+            threads = context.configuration.aggregation.threads or plan.parallelization.budget
+            ended["", "aggregate"] = aggregate_results(
+                organized.courses, cohort, context, threads=min(threads, plan.parallelization.budget)
+            )
+    if options.wants("report"):
+        with _timed(seconds, "report"):
+            ended["", "report"] = write_reports(organized.courses, cohort, context, {**outcomes, **ended}, seconds)
+    return ended
+
+
+def _result(
+    courses: tuple[Course, ...], outcomes: Mapping[tuple[str, str], Outcome], seconds: Mapping[str, float]
+) -> RunResult:
+    statuses = [outcome.status for outcome in outcomes.values()]
+    if not any(outcome.computed for outcome in outcomes.values()):
+        message = f"nothing to do: every stage of {len(courses)} courses is up to date"
+    else:
+        message = f"{len(courses)} courses: " + ", ".join(
+            f"{statuses.count(status)} stages {status}"
+            for status in ("ok", "partial", "skipped", "failed")
+            if status in statuses
+        )
+    if statuses and all(status == "failed" for status in statuses):
+        code = EXIT_FAILED
+    elif "failed" in statuses or "partial" in statuses:
+        code = EXIT_PARTIAL
+    else:
+        code = EXIT_OK
+    return RunResult(code, message, courses, outcomes, seconds)
+
+
+def _say_what_will_be_missing(configuration: Configuration, plan: RunPlan, logger: logging.Logger) -> None:
+    """What cannot work is said before anything starts, not after hours."""
+    for note in plan.notes:
+        if configuration.segmentation.require_gpu:
+            raise StageError(f"segmentation.require_gpu is true, but {note}")
+        logger.warning("%s", note)
+    if any(stage.name == "segmentation" for stage in plan.stages):
+        for message in segmentation.missing_weights(configuration):
+            logger.warning("segmentation will fail: %s", message)
+
+
+def _no_courses_message(organized: OrganizeResult, cohort: CohortFiles) -> str:
+    if organized.files_total == 0:
+        return "the input folder has no files; --dicom-root must name the folder that holds the DICOM export"
+    return (
+        f"no course was found in {organized.files_total} files: none of them is usable DICOM of a CT, MR, PET, "
+        f"structure set, plan or dose; {cohort.table('unused_files')} gives the reason for each file"
+    )
+
+
+def _stage_seconds(courses: Sequence[Course]) -> dict[str, float]:
+    """Seconds that each stage took when it was last run, summed over the courses."""
+    seconds: dict[str, float] = {}
+    for course in courses:
+        for name, state in stage_states(course).items():
+            seconds[name] = seconds.get(name, 0.0) + state.seconds
+    return {stage.name: seconds[stage.name] for stage in STAGES if stage.name in seconds}
+
+
+def _patient_count(courses: Sequence[Course]) -> int:
+    return len({course.description.patient for course in courses})
+
+
+@contextmanager
+def _only_run(cohort: CohortFiles) -> Iterator[None]:
+    """Hold the output folder, so that two runs never write into it at once; a dead process does not keep it."""
+    try:
+        cohort.courses.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(cohort.lock, timeout=0)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise StageError(f"{cohort.folder}: another run is at work there; wait for it to end") from error
+    except OSError as error:
+        raise StageError(
+            f"{cohort.folder}: cannot write to the output folder ({error.strerror}); choose another --outdir or mend "
+            "its permissions"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _stop_on_signal(context: RunContext) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the child processes and start nothing more; a second one ends the program at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread of a program can receive signals
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        context.logger.warning("stopping: child processes end, the next run goes on from here")
+        context.cancelled.set()
+        for other, handler in previous.items():
+            signal.signal(other, handler)
+        threading.Thread(target=context.children.close, name="stop").start()
+
+    for number in previous:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    seconds[name] = seconds.get(name, 0.0) + time.monotonic() - start
+
+
+def _periodic_progress(logger: logging.Logger, label: str, every_s: float = 2.0) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= every_s:
+            last = now
+            logger.info("%s: %d/%d files", label, done, total)
+
+    return report
+
+
+def run_one_stage(
+    name: str, course_folder: Path, configuration: Configuration, *, logger: logging.Logger, forced: bool = False
+) -> Outcome:
+    """Run one stage of one course, with the whole worker budget; what `rtpipeline stage` and workflows call.
+
+    Raises:
+        StageError: `course_folder` is not a course, or no stage has this name.
+    """
+    plan = RunPlan.of(configuration)
+    stage = next((stage for stage in STAGES if name == stage.name or name in stage.aliases), None)
+    if stage is None:
+        raise StageError(f"no stage {name!r}; the stages are {', '.join(stage.name for stage in STAGES)}")
+    try:
+        course = Course.load(course_folder)
+    except FileNotFoundError as error:
+        raise StageError(f"{course_folder}: not a course folder (it has no course.json)") from error
+    if not stage.enabled(configuration):
+        return failed(f"{stage.name} is disabled in the configuration")
+    children = ChildProcesses()
+    try:
+        context = RunContext(
+            configuration, children, configuration.logs, frozenset({stage.name} if forced else ()), logger=logger
+        )
+        device = plan.slots[stage.slots].slots[0] if stage.slots else "cpu"
+        return run_course_stage(stage, course, context, Grant(plan.parallelization.budget, device))
+    finally:
+        children.close()

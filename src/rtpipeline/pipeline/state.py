@@ -1,0 +1,193 @@
+"""What is known of a stage that was run: the state file, and whether it still holds.
+
+`state/<stage>.json` alone is the truth. It says with which inputs, configuration and method the stage ended, and how;
+the sentinel beside it is for people and workflow systems.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rtpipeline.config import Configuration
+from rtpipeline.course import Course
+from rtpipeline.outcome import Outcome
+from rtpipeline.pipeline.stages import Stage
+from rtpipeline.provenance import digest, file_digest
+from rtpipeline.tables.atomic import write_text
+
+PUBLISHING = "publishing"
+"""Status while outputs are being replaced; a state that still says so belongs to a run that was killed."""
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One file as it was: hashed again only when size or modification time differ."""
+
+    size: int
+    mtime_ns: int
+    digest: str
+
+    @classmethod
+    def of(cls, path: Path, known: FileRecord | None = None) -> FileRecord:
+        """The record of a file; its digest is taken from `known` where size and time are the same."""
+        status = path.stat()
+        if known is not None and (known.size, known.mtime_ns) == (status.st_size, status.st_mtime_ns):
+            return known
+        return cls(status.st_size, status.st_mtime_ns, file_digest(path))
+
+
+@dataclass(frozen=True)
+class StageState:
+    """The content of a state file."""
+
+    stage: str
+    status: str
+    reason: str = ""
+    method_version: int = 1
+    rtpipeline_version: str = ""
+    configuration_digest: str = ""
+    input_digest: str = ""
+    inputs: Mapping[str, FileRecord] = field(default_factory=dict)
+    outputs: Mapping[str, FileRecord] = field(default_factory=dict)
+    device: str = ""
+    threads: int = 0
+    started: str = ""
+    seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome that this state records."""
+        return Outcome(self.status, self.reason, details=self.details)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path) -> StageState | None:
+        """The state in a file, or None where there is none or it cannot be read (then the stage is to be done)."""
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+        for name in ("inputs", "outputs"):
+            content[name] = {key: FileRecord(**record) for key, record in content[name].items()}
+        return cls(**content)
+
+    def save(self, path: Path) -> None:
+        """Write the state atomically."""
+        write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+
+def stage_configuration_digest(stage: Stage, configuration: Configuration) -> str:
+    """Digest of the part of the configuration that the stage's result depends on."""
+    values = configuration.model_dump(mode="json")
+    return digest({key: _dotted(values, key) for key in stage.configuration_keys})
+
+
+def input_records(
+    stage: Stage, course: Course, configuration: Configuration, known: Mapping[str, FileRecord]
+) -> dict[str, FileRecord]:
+    """A record of every file that the stage reads, by its path in the course folder, or `external/…` outside it."""
+    records: dict[str, FileRecord] = {}
+    for path in stage.inputs(course.files):
+        for file in _files_below(path):
+            name = file.relative_to(course.files.folder).as_posix()
+            records[name] = FileRecord.of(file, known.get(name))
+    for number, path in enumerate(stage.external_inputs(configuration)):
+        for file in _files_below(path):
+            relative = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            name = f"external/{number}/{relative}"
+            records[name] = FileRecord.of(file, known.get(name))
+    return records
+
+
+def inputs_digest(records: Mapping[str, FileRecord]) -> str:
+    """Digest of names and contents, whatever the modification times."""
+    return digest({name: record.digest for name, record in sorted(records.items())})
+
+
+def holds(state: StageState | None, stage: Stage, course: Course, configuration: Configuration) -> bool:
+    """Whether the result of an earlier run is still what this run would make.
+
+    It is not when the stage failed before, its method, configuration or an input changed, or an output is not as it
+    was left.
+    """
+    if state is None or state.status in ("failed", PUBLISHING):
+        return False
+    if state.method_version != stage.method_version:
+        return False
+    if state.configuration_digest != stage_configuration_digest(stage, configuration):
+        return False
+    for name, record in state.outputs.items():
+        path = course.path(name)
+        if not path.is_file() or FileRecord.of(path, record).digest != record.digest:
+            return False
+    return state.input_digest == inputs_digest(input_records(stage, course, configuration, state.inputs))
+
+
+def publish(
+    staging: Path, folder: Path, previous: Iterable[str], state_file: Path, sentinel: Path | None, state: StageState
+) -> StageState:
+    """Replace the outputs of a stage by those in `staging`, so that a kill at any moment leaves it to be done again.
+
+    The order: mark the state as `publishing` with every output old and new, remove the sentinel, delete outputs that
+    are no longer made, replace each file atomically, sync, write the state, write the sentinel.
+    """
+    produced = {file.relative_to(staging).as_posix(): file for file in _files_below(staging)}
+    known = {**dict.fromkeys(previous), **dict.fromkeys(produced)}
+    unknown = FileRecord(0, 0, "")
+    StageState(state.stage, PUBLISHING, "outputs are being replaced", outputs=dict.fromkeys(known, unknown)).save(
+        state_file
+    )
+    if sentinel is not None:
+        sentinel.unlink(missing_ok=True)
+    for name in known:
+        if name not in produced:
+            (folder / name).unlink(missing_ok=True)
+            _remove_empty_parents((folder / name).parent, folder)
+    for name, file in produced.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sync(file)
+        file.replace(target)
+    outputs = {name: FileRecord.of(folder / name) for name in sorted(produced)}
+    final = StageState(**{**_shallow(state), "outputs": outputs})
+    final.save(state_file)
+    if sentinel is not None:
+        line = final.status if not final.reason else f"{final.status}: {final.reason}"
+        write_text(sentinel, " ".join(line.split()) + "\n")
+    return final
+
+
+def _shallow(state: StageState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in state.__dataclass_fields__}
+
+
+def _dotted(values: Mapping[str, Any], key: str) -> Any:
+    current: Any = values
+    for part in key.split("."):
+        current = current[part]
+    return current
+
+
+def _files_below(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+
+
+def _remove_empty_parents(folder: Path, top: Path) -> None:
+    while folder != top and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def _sync(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
