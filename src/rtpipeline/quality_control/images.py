@@ -13,6 +13,7 @@ from rtpipeline.quality_control.check import Check
 
 LARGE_GAP_RATIO = 1.5
 THICKEST_PLANES_MM = 5.0
+FEWEST_PLANES = 5
 OBLIQUE_COSINE = 0.999
 SPACING_TOLERANCE_MM = 0.1
 
@@ -34,6 +35,15 @@ def planning_ct(course: Course) -> tuple[SeriesGeometry | None, list[Check]]:
 def _geometry(geometry: SeriesGeometry) -> Iterator[Check]:
     grid = geometry.grid
     yield Check("ct_geometry", "PASS", "high", "all images are one stack: orientation, spacing and size agree")
+    few = grid.planes < FEWEST_PLANES
+    yield Check(
+        "ct_slice_count",
+        "FAIL" if few else "PASS",
+        "high",
+        f"{grid.planes} planes" + (": too few to measure images or masks" if few else ""),
+        value=float(grid.planes),
+        limit=float(FEWEST_PLANES),
+    )
     duplicates = len(geometry.duplicates)
     yield Check(
         "ct_duplicate_slices",

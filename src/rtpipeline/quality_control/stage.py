@@ -18,7 +18,7 @@ from rtpipeline.outcome import Outcome, StageError, ok
 from rtpipeline.quality_control.check import Check, overall
 from rtpipeline.quality_control.comparison import Row, comparison_rows
 from rtpipeline.quality_control.doses import dose_checks
-from rtpipeline.quality_control.images import planning_ct
+from rtpipeline.quality_control.images import FEWEST_PLANES, planning_ct
 from rtpipeline.quality_control.links import dose_attributes, frames_of_reference, prescription, presence, references
 from rtpipeline.quality_control.structures_found import (
     empty_structures,
@@ -70,7 +70,8 @@ def _structure_checks(
         masks: list[tuple[Structure, Mask]] = list(
             zip(structures, executor.map(lambda structure: structure.mask(grid), structures), strict=True)
         )
-    checks += volumes_agree(masks, float(np.median(grid.plane_thicknesses_mm)))
+    if grid.planes >= FEWEST_PLANES:
+        checks += volumes_agree(masks, float(np.median(grid.plane_thicknesses_mm)))
     return checks, list(comparison_rows(masks, grid))
 
 

@@ -14,7 +14,7 @@ from rtpipeline.imaging.slabs import GeometryError, slab_stack
 from rtpipeline.quality_control.check import Check, each_or_pass
 from rtpipeline.structures import Structure
 
-VOLUME_TOLERANCE_PERCENT = 5.0
+VOLUME_TOLERANCE_PERCENT = 10.0
 SMALLEST_COMPARED_CM3 = 1.0
 OUTER_STRUCTURE_TYPES = ("EXTERNAL", "SUPPORT", "BOLUS", "FIXATION")
 OUTER_STRUCTURE_WORDS = ("body", "external", "skin", "couch", "table", "outline")
