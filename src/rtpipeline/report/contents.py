@@ -31,14 +31,14 @@ MOST_OUTLINES = 24
 MOST_CURVES = 40
 DRAWN_SOURCES = ("manual", "custom")
 DVH_COLUMNS = {
-    "Volume (cm³)": "volume (cm³)",
-    "DmeanGy": "Dmean (Gy)",
-    "D98Gy": "D98 (Gy)",
-    "D95Gy": "D95 (Gy)",
-    "D50Gy": "D50 (Gy)",
-    "D2Gy": "D2 (Gy)",
-    "DmaxGy": "Dmax (Gy)",
-    "V95%Rx (%)": "V95 % of prescription (%)",
+    "Volume (cm³)": "volume",
+    "DmeanGy": "Dmean",
+    "D98Gy": "D98",
+    "D95Gy": "D95",
+    "D50Gy": "D50",
+    "D2Gy": "D2",
+    "DmaxGy": "Dmax",
+    "V95%Rx (%)": "V95%Rx",
 }
 """Metrics that the report shows, by the column that the table dvh_metrics gives them."""
 
