@@ -48,8 +48,11 @@ def service_process(client: RadiomicsClient) -> WorkerProcess:
 
 
 def busy_workers(client: RadiomicsClient) -> list[int]:
-    pids: list[int] = service_process(client).call({"request": "workers"}, 10)["pids"]
-    return pids
+    return workers_of(client)["busy"]
+
+
+def workers_of(client: RadiomicsClient) -> dict[str, list[int]]:
+    return service_process(client).call({"request": "workers"}, 10)
 
 
 def collect(client: RadiomicsClient, jobs: list[ExtractionJob], timeout_s: float = 120) -> dict[str, JobResult]:
@@ -120,6 +123,16 @@ def test_a_job_whose_workers_die_twice_fails_and_the_others_are_there(
     assert results[jobs[1].key].reason == "the worker process ended with exit code -9, 2 times"
     assert results[jobs[1].key].memory_pressure
     assert results[jobs[0].key].status == "ok"
+
+
+def test_workers_that_died_while_idle_cost_nothing(client: RadiomicsClient, jobs: list[ExtractionJob]) -> None:
+    undisturbed = collect(client, jobs[:2])
+    idle = workers_of(client)["idle"]
+    assert idle
+    for pid in idle:
+        os.kill(pid, signal.SIGKILL)
+
+    assert collect(client, jobs[:2]) == undisturbed
 
 
 def test_a_job_over_its_time_limit_is_killed_and_the_others_go_on(

@@ -50,6 +50,11 @@ class Worker:
         """Process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.is_alive()
+
     def extract(self, job: ExtractionJob, timeout_s: float | None) -> JobResult:
         """Run one job.
 
@@ -88,10 +93,11 @@ class WorkerPool:
         """Start one job; the future always gets a result, whatever happens to the worker."""
         return self._threads.submit(self._run, job, timeout_s)
 
-    def pids(self) -> list[int]:
-        """Process ids of the workers that have a job."""
+    def pids(self) -> dict[str, list[int]]:
+        """Process ids of the workers that are `busy` and `idle`."""
         with self._lock:
-            return [worker.pid for worker in self._busy if worker.pid is not None]
+            workers = {"busy": self._busy, "idle": self._idle}
+            return {state: [worker.pid for worker in those if worker.pid] for state, those in workers.items()}
 
     def _run(self, job: ExtractionJob, timeout_s: float | None) -> JobResult:
         reasons = []
@@ -110,6 +116,7 @@ class WorkerPool:
 
     def _attempt(self, job: ExtractionJob, timeout_s: float | None) -> JobResult:
         with self._lock:
+            self._idle = [worker for worker in self._idle if worker.alive]
             worker = self._idle.pop() if self._idle else Worker()
             self._busy.append(worker)
         usable = False

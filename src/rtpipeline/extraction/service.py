@@ -4,7 +4,7 @@ Requests, by `request`:
     `identity` → versions and source digest of this side.
     `parameters` with `file` → the parameter file, validated by PyRadiomics, with its defaults filled in.
     `extract` with `job` and `timeout_s` → the result, when it is there.
-    `workers` → process ids of the workers that have a job.
+    `workers` → process ids of the `busy` and the `idle` workers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Service:
         if name == "parameters":
             return read_parameters(Path(request["file"]))
         if name == "workers":
-            return {"pids": self._pool.pids()}
+            return dict(self._pool.pids())
         if name == "identity":
             return dict(identity())
         raise ValueError(f"unknown request {name!r}")
