@@ -72,6 +72,8 @@ _DVH_ROW = (
 )
 """What identifies a row of the wide table of dose-volume metrics, and what all of its metrics share."""
 
+_DVH_FIRST = ("Volume (cm³)", "DmeanGy", "DmaxGy", "DminGy", "D98Gy", "D95Gy", "D50Gy", "D2Gy")
+
 
 def aggregate(
     courses: Sequence[Course],
@@ -139,8 +141,13 @@ def _incomplete(rows: Sequence[Row]) -> str:
 
 
 def _for_people(name: str, data: pa.Table) -> pa.Table:
-    """The table as people read it in Excel: dose-volume metrics side by side."""
-    return wide(data, _DVH_ROW, "column", "value") if name == DVH_METRICS.name else data
+    """The table as people read it in Excel: dose-volume metrics side by side, the best known first."""
+    if name != DVH_METRICS.name:
+        return data
+    table = wide(data, _DVH_ROW, "column", "value")
+    first = [column for column in _DVH_FIRST if column in table.column_names]
+    others = [column for column in table.column_names if column not in {*_DVH_ROW, *first}]
+    return table.select([*_DVH_ROW, *first, *others])
 
 
 def _write(
