@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import numpy as np
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
@@ -318,8 +317,8 @@ def _plane_position_mm(dataset: Dataset, orientation: tuple[float, ...]) -> floa
     position = as_numbers(dataset, "ImagePositionPatient")
     if len(position) != 3 or len(orientation) != 6:
         return None
-    normal = np.cross(orientation[:3], orientation[3:])
-    return round(float(normal @ np.asarray(position)), 4)
+    (a, b, c), (d, e, f), (x, y, z) = orientation[:3], orientation[3:], position
+    return round((b * f - c * e) * x + (c * d - a * f) * y + (a * e - b * d) * z, 4)
 
 
 def _shared(text: str) -> str:

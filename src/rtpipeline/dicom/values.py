@@ -6,6 +6,7 @@ Files come from outside and may hold anything. A value that its VR does not allo
 from __future__ import annotations
 
 import datetime
+import functools
 import math
 import re
 import warnings
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from pydicom.config import disable_value_validation
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
@@ -96,8 +99,43 @@ def quietly() -> Iterator[None]:
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:
-    try:
-        value = dataset.get(keyword)
-    except MALFORMED_VALUE_ERRORS:
+    tag, representation = _entry(keyword)
+    element = dataset.get_item(tag)
+    if element is None:
         return None
+    value = _plain_value(element, representation) if isinstance(element, RawDataElement) else None
+    if value is None:
+        try:
+            value = dataset.get(keyword)
+        except MALFORMED_VALUE_ERRORS:
+            return None
     return None if value == "" else value
+
+
+def _plain_value(element: RawDataElement, representation: str) -> str | list[str] | int | None:
+    """The value of an element that pydicom has not converted yet; None if it is none of the simplest kinds.
+
+    Converting every value of every header takes pydicom longer than reading them.
+    """
+    content = element.value
+    if content is None or element.VR not in (representation, None):
+        return None
+    if representation == "US" and len(content) == 2:
+        return int.from_bytes(content, "little" if element.is_little_endian else "big")
+    if representation not in _TEXT or not content.isascii() or b"\x1b" in content:
+        return None
+    text = content.decode("ascii").rstrip(" \0")
+    return text.split("\\") if "\\" in text else text
+
+
+_TEXT = frozenset({"AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI"})
+"""Value representations that are plain text where all bytes are ASCII and no escape switches the character set."""
+
+
+@functools.cache
+def _entry(keyword: str) -> tuple[int, str]:
+    """Tag and value representation of an attribute."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise ValueError(f"{keyword} is no DICOM keyword")
+    return tag, dictionary_VR(tag)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ NOT_DICOM = "not_dicom"
 UNREADABLE = "unreadable"
 DAMAGED = "damaged"
 LINK = "link"
+
+_BATCH = 32
+"""Files that a thread reads at a time: handing out one by one takes as long as reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,9 @@ def build_index(
     missing = [number for number, file in enumerate(files) if file is None]
     done = len(files) - len(missing)
     with quietly(), ThreadPoolExecutor(max(threads, 1), thread_name_prefix="index") as pool:
-        headers = pool.map(lambda number: _read(root, found[number], cancelled), missing)
-        for number, file in zip(missing, headers, strict=True):
+        batches = [missing[start : start + _BATCH] for start in range(0, len(missing), _BATCH)]
+        read = pool.map(lambda batch: [_read(root, found[number], cancelled) for number in batch], batches)
+        for number, file in zip(missing, chain.from_iterable(read), strict=True):
             files[number] = file
             done += 1
             report_progress(done, len(files))
