@@ -24,7 +24,7 @@ from rtpipeline.inference.model_folders import (
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
-from rtpipeline.scheduling.worker_process import WorkerError, WorkerProcess
+from rtpipeline.scheduling.worker_process import Message, WorkerError, WorkerProcess
 
 
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
@@ -118,7 +118,7 @@ def _segment(
         resources.logger.warning("%s is meant for %s; whether the CT shows that is not checked", model.name, regions)
     output = resources.scratch / f"{model.name}.nii"
     limit = configuration.segmentation.thread_limit or resources.threads
-    request = {
+    request: Message = {
         "image": str(image),
         "output": str(output),
         "scratch": str(resources.scratch),

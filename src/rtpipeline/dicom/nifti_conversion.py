@@ -15,8 +15,6 @@ from rtpipeline.imaging.nifti import write_nifti
 def convert_to_nifti(folder: Path, target: Path) -> Grid:
     """Write the image series in `folder` as the NIfTI file `target`, and return its grid.
 
-    Values are int16 where that loses nothing, else float32.
-
     Raises:
         DicomError: the series cannot be read, or its planes are not equally spaced, which NIfTI cannot say.
     """
@@ -25,9 +23,18 @@ def convert_to_nifti(folder: Path, target: Path) -> Grid:
         raise DicomError(
             f"the planes of {folder} are not equally spaced, so planes are probably missing; export the series again"
         )
+    write_image_nifti(target, volume)
+    return volume.grid
+
+
+def write_image_nifti(target: Path, volume: Volume) -> None:
+    """Write image values as NIfTI: as int16 where that loses nothing, else as they are.
+
+    Raises:
+        ValueError: the planes are not equally spaced.
+    """
     whole = np.rint(volume.values)
     limits = np.iinfo(np.int16)
     fits = limits.min <= whole.min() and whole.max() <= limits.max
     values = whole.astype(np.int16) if fits and np.array_equal(whole, volume.values) else volume.values
     write_nifti(target, Volume(volume.grid, values))
-    return volume.grid
