@@ -1,0 +1,104 @@
+"""The DVH stage on the synthetic cohort: what it does when something is missing or does not belong together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rtpipeline import dvh
+from rtpipeline.course import Course, CourseFiles, Prescription
+from rtpipeline.demo.cohort import write_demo_cohort
+from rtpipeline.imaging.grid import Volume
+from rtpipeline.imaging.nifti import write_nifti
+from rtpipeline.outcome import StageError
+from rtpipeline.tables.parquet import read_parquet
+from stage_runs import organized_courses, run_stage
+
+
+@pytest.fixture(scope="module")
+def courses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Course]:
+    export = tmp_path_factory.mktemp("export")
+    write_demo_cohort(export)
+    return organized_courses(export, tmp_path_factory.mktemp("out"))
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return read_parquet(path).to_pylist()
+
+
+def test_a_course_without_dose_is_skipped_with_the_reason(courses: dict[str, Course], tmp_path: Path) -> None:
+    outcome = run_stage(dvh.run, courses["DEMO-003"], staging=tmp_path)
+    assert outcome.status == "skipped"
+    assert "no_dose" in outcome.reason
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_prescription_relative_metrics_are_missing(courses: dict[str, Course], tmp_path: Path) -> None:
+    course = courses["DEMO-001"]
+    unprescribed = replace(course, description=course.description.model_copy(update={"prescription": Prescription()}))
+    assert run_stage(dvh.run, unprescribed, staging=tmp_path).status == "ok"
+    found = rows(CourseFiles(tmp_path).dvh_metrics)
+    assert not any("Rx" in row["metric"] or row["unit"] == "% of prescription" for row in found)
+    assert any(row["metric"] == "D95" and row["value"] for row in found)
+
+
+def test_selection_decides_which_structures(courses: dict[str, Course], tmp_path: Path) -> None:
+    selection = {"dvh": {"include": ["?TV*"], "exclude": ["GTV"]}}
+    assert run_stage(dvh.run, courses["DEMO-001"], staging=tmp_path, structures=selection).status == "ok"
+    assert {row["roi_name"] for row in rows(CourseFiles(tmp_path).dvh_status)} == {"PTV"}
+    nothing = {"dvh": {"include": ["no such name"]}}
+    assert run_stage(dvh.run, courses["DEMO-001"], staging=tmp_path, structures=nothing).status == "skipped"
+
+
+def test_another_frame_of_reference_fails_with_the_reason(courses: dict[str, Course], tmp_path: Path) -> None:
+    course = courses["DEMO-001"]
+    doses = tuple(dose.model_copy(update={"frame_of_reference_uid": "1.2.3"}) for dose in course.description.doses)
+    elsewhere = replace(course, description=course.description.model_copy(update={"doses": doses}))
+    outcome = run_stage(dvh.run, elsewhere, staging=tmp_path)
+    assert outcome.status == "failed"
+    assert "frame of reference" in outcome.reason
+    assert {row["status"] for row in rows(CourseFiles(tmp_path).dvh_status)} == {"failed"}
+    assert rows(CourseFiles(tmp_path).dvh_metrics) == []
+
+
+def test_a_damaged_dose_is_an_error_that_names_the_file(courses: dict[str, Course], tmp_path: Path) -> None:
+    course = courses["DEMO-001"]
+    folder = tmp_path / "course"
+    folder.mkdir()
+    (folder / "RS.dcm").write_bytes(course.files.structure_set.read_bytes())
+    (folder / "RD.dcm").write_bytes(course.files.dose.read_bytes()[:5000])
+    with pytest.raises(StageError, match=r"RD\.dcm"):
+        run_stage(dvh.run, Course(CourseFiles(folder), course.description), staging=tmp_path / "staging")
+
+
+def test_segmented_structures_are_measured_by_their_voxels(courses: dict[str, Course], tmp_path: Path) -> None:
+    """A segmentation of half the dose's maximum has exactly the voxels' volume, and doses around and above it."""
+    course = courses["DEMO-001"]
+    from rtpipeline.dicom.image_series import load_image
+    from rtpipeline.dicom.rtdose import read_dose
+    from rtpipeline.imaging.resampling import resample
+
+    image = load_image(course.path(course.description.images[0].folder))
+    dose = read_dose(course.files.dose)
+    half = resample(dose, image.grid, interpolation="linear", outside=0.0).values > dose.values.max() / 2
+    folder = tmp_path / "course"
+    files = CourseFiles(folder)
+    segmentation = files.segmentation("CT", "total")
+    segmentation.parent.mkdir(parents=True)
+    write_nifti(segmentation, Volume(image.grid, half.astype(np.uint8)))
+    count = int(half.sum())
+    text = f'{{"task": "total", "labels": {{"1": "spleen"}}, "voxel_counts": {{"1": {count}}}}}'
+    files.label_map(segmentation).write_text(text)
+    files.dose.write_bytes(course.files.dose.read_bytes())
+    description = course.description.model_copy(update={"images": ()})
+    outcome = run_stage(dvh.run, Course(files, description), staging=folder)
+    assert outcome.status == "ok"
+    found = {row["column"]: row["value"] for row in rows(files.dvh_metrics)}
+    assert found["Volume (cm³)"] == pytest.approx(count * image.grid.voxel_volume_cm3)
+    assert found["DmaxGy"] == pytest.approx(dose.values.max(), rel=0.02)
+    assert found["D95Gy"] > 0.4 * dose.values.max()
+    assert [row["geometry"] for row in rows(files.dvh_status)] == ["voxels"]
