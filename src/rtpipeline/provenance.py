@@ -107,6 +107,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+def short_digest(value: Any) -> str:
+    """The first 16 digits of `digest`, for a column of a table."""
+    return digest(value)[:16]
+
+
 def result_configuration(configuration: Configuration) -> dict[str, Any]:
     """The part of the configuration that results depend on, JSON-ready, by section.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +19,7 @@ from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask, bounding_box
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.outcome import Outcome, failed, ok, partial, skipped
+from rtpipeline.provenance import short_digest
 from rtpipeline.radiomics_parallel import (
     ExtractionJob,
     RadiomicsClient,
@@ -159,7 +157,7 @@ def _prepared(
     columns = {
         "image_cropped": loaded.cropped,
         "intensity": loaded.intensity,
-        "parameter_digest": _digest(parameters),
+        "parameter_digest": short_digest(parameters),
         "pyradiomics_version": versions["pyradiomics"],
         "numpy_version": versions["numpy"],
     }
@@ -182,11 +180,6 @@ def _prepared(
 def _parameter_file(image: ImageSeries, section: RadiomicsSection) -> Path:
     given = {"CT": section.params_file, "MR": section.mr_params_file, "PT": section.pet_params_file}
     return given[image.modality] or packaged_parameters(image.modality)
-
-
-def _digest(parameters: Mapping[str, Any]) -> str:
-    """A short digest of the parameters, whatever the order of their keys."""
-    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode("utf-8")).hexdigest()[:16]
 
 
 def _load(course: Course, image: ImageSeries, configuration: Configuration) -> LoadedImage:

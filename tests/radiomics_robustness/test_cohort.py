@@ -19,7 +19,9 @@ STATES = {"ntcv_v-15": -0.15, "ntcv_v0": 0.0, "ntcv_v+15": 0.15}
 LOGGER = logging.getLogger("test")
 
 
-def write_course(folder: Path, patient: str, rows, status: str | None = "ok", reason: str = "") -> Path:
+def write_course(
+    folder: Path, patient: str, rows, status: str | None = "ok", reason: str = "", profile: str = "volume"
+) -> Path:
     """A finished course folder; `rows` are (source, number, name, standard name, feature, values per state)."""
     course = folder / patient / "2024-01"
     (course / "state").mkdir(parents=True)
@@ -44,7 +46,8 @@ def write_course(folder: Path, patient: str, rows, status: str | None = "ok", re
                 "roi_number": number,
                 "roi_name": name,
                 "standard_name": standard,
-                "profile": "volume",
+                "profile": profile,
+                "parameter_digest": "0123456789abcdef",
                 "perturbation_id": state,
                 "volume_change": STATES[state],
                 "seed": 42,
@@ -252,6 +255,11 @@ class TestStatistics:
         table = write_course(tmp_path, "P1", [gtv("f", [1.0, 2.0, 3.0])])
         with pytest.raises(StageError, match="there twice"):
             aggregate([table, table], workbook)
+
+    def test_courses_of_different_profiles_are_an_error(self, tmp_path: Path, workbook: Path):
+        tables = [write_course(tmp_path, p, [gtv("f", [1.0, 2.0, 3.0])], profile=p) for p in ("mild", "volume")]
+        with pytest.raises(StageError, match=r"different profile \(mild, volume\)"):
+            aggregate(tables, workbook)
 
 
 def test_strict_fails_and_writes_nothing(tmp_path: Path, workbook: Path):

@@ -17,6 +17,7 @@ from rtpipeline.dicom.image_series import load_image
 from rtpipeline.imaging.grid import Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
+from rtpipeline.provenance import short_digest
 from rtpipeline.radiomics_parallel import (
     ExtractionJob,
     ImageOnDisk,
@@ -68,6 +69,12 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     image = _image(course.path(planning_ct.folder))
     client = radiomics_client(configuration, resources)
     parameters = client.read_parameters(configuration.radiomics.params_file or packaged_parameters("CT"))
+    versions = client.environment.versions
+    computed: Row = {
+        "parameter_digest": short_digest(parameters),
+        "pyradiomics_version": versions["pyradiomics"],
+        "numpy_version": versions["numpy"],
+    }
     tasks = list(_tasks(course, configuration, resources, image, structures, axes, parameters))
     jobs = [task.job for task in tasks if task.job is not None]
     resources.logger.info("%d structures x %d states: %d jobs", len(structures), len(axes.states()), len(jobs))
@@ -80,7 +87,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
             cancelled=resources.cancelled,
         )
     }
-    return _write(CourseFiles(resources.staging), tasks, results, str(client.environment))
+    return _write(CourseFiles(resources.staging), tasks, results, computed)
 
 
 def _selection(configuration: Configuration) -> SelectionSection:
@@ -204,7 +211,7 @@ def _job(
     return ExtractionJob(key, image, file, parameters, size=float(made.region.voxel_count))
 
 
-def _write(files: CourseFiles, tasks: Sequence[_Task], results: dict[str, JobResult], environment: str) -> Outcome:
+def _write(files: CourseFiles, tasks: Sequence[_Task], results: dict[str, JobResult], computed: Row) -> Outcome:
     """Values and ledger, and what they amount to."""
     ledger, values = [], [to_arrow(ROBUSTNESS, ())]
     out_of_memory = False
@@ -216,7 +223,7 @@ def _write(files: CourseFiles, tasks: Sequence[_Task], results: dict[str, JobRes
             ledger.append({**task.row, "status": result.status, "reason": result.reason})
             out_of_memory = out_of_memory or result.memory_pressure
         if result is not None and result.status == "ok":
-            values.append(_values(task.row, result))
+            values.append(_values({**task.row, **computed}, result))
     counts = Counter(str(row["status"]) for row in ledger)
     usable = counts["ok"]
     lost = counts["failed"] + counts["timed out"]
@@ -227,7 +234,7 @@ def _write(files: CourseFiles, tasks: Sequence[_Task], results: dict[str, JobRes
         return failed(f"none of {lost} perturbation states could be extracted: {reason}", memory_pressure=out_of_memory)
     write_arrow(files.radiomics_robustness, sort(pa.concat_tables(values), ROBUSTNESS))
     write_parquet(files.radiomics_robustness_ledger, ROBUSTNESS_LEDGER, ledger)
-    details = {"states": dict(sorted(counts.items())), "radiomics_environment": environment}
+    details = {"states": dict(sorted(counts.items())), **computed}
     if lost:
         first = next(row for row in ledger if row["status"] in ("failed", "timed out"))
         where = f"{first['roi_name']} {first['perturbation_id']}: {first['reason']}"

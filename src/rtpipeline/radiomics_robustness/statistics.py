@@ -33,6 +33,7 @@ _COLUMNS = (
     "course_id",
     "roi_number",
     "profile",
+    "parameter_digest",
     "perturbation_id",
     "feature_name",
     "value",
@@ -83,6 +84,7 @@ class Group:
         structure: its name.
         source: its segmentation source.
         profile: perturbation profile.
+        parameter_digest: digest of PyRadiomics' parameters.
         n_patients: number of patients.
         features: names, in order.
         values: (features, subjects, states); NaN where there is none.
@@ -91,6 +93,7 @@ class Group:
     structure: str
     source: str
     profile: str
+    parameter_digest: str
     n_patients: int
     features: tuple[str, ...]
     values: FloatArray
@@ -100,7 +103,7 @@ def read_groups(file: Path) -> Iterator[Group]:
     """The groups of a file of raw values, by structure and source.
 
     Raises:
-        ValueError: a value is there twice, or a group mixes profiles.
+        ValueError: a value is there twice, or a group mixes profiles or parameters.
     """
     texts = [name for name in _COLUMNS if name not in ("roi_number", "value")]
     with pq.ParquetFile(file, read_dictionary=texts) as parquet:
@@ -133,6 +136,7 @@ def judge(group: Group, judgement: Judgement) -> list[Message]:
             "segmentation_source": group.source,
             "feature_name": name,
             "profile": group.profile,
+            "parameter_digest": group.parameter_digest,
             "n_patients": group.n_patients,
             "n_subjects": group.values.shape[1],
             "n_subjects_complete": int(complete[number].sum()),
@@ -173,12 +177,15 @@ def _group(
     names: Mapping[str, NDArray[Any]],
     values: FloatArray,
 ) -> Group:
-    profiles = [str(names["profile"][code]) for code in np.unique(codes["profile"])]
-    if len(profiles) > 1:
-        raise ValueError(
-            f"{structure} ({source}) was perturbed with different profiles ({', '.join(profiles)}); run the robustness "
-            "stage of all courses with one configuration"
-        )
+    only = {}
+    for column in ("profile", "parameter_digest"):
+        found = [str(names[column][code]) for code in np.unique(codes[column])]
+        if len(found) > 1:
+            raise ValueError(
+                f"{structure} ({source}) has values of different {column} ({', '.join(found)}), not comparable; "
+                "run the robustness stage of all courses with one configuration"
+            )
+        only[column] = found[0]
     subject_key = np.stack([codes["patient_id"], codes["course_id"], codes["roi_number"]], axis=1)
     subjects, subject = np.unique(subject_key, axis=0, return_inverse=True)
     states, state = np.unique(codes["perturbation_id"], return_inverse=True)
@@ -192,7 +199,8 @@ def _group(
     return Group(
         structure=structure,
         source=source,
-        profile=profiles[0],
+        profile=only["profile"],
+        parameter_digest=only["parameter_digest"],
         n_patients=len(np.unique(codes["patient_id"])),
         features=tuple(str(names["feature_name"][code]) for code in features),
         values=cube.reshape(shape),

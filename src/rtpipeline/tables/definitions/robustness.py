@@ -27,6 +27,11 @@ ROBUSTNESS = Table(
         *COURSE_COLUMNS,
         *STRUCTURE_COLUMNS,
         *_STATE_COLUMNS,
+        Column(
+            "parameter_digest", "text", "Of PyRadiomics' parameters, defaults included; equal digests are comparable."
+        ),
+        Column("pyradiomics_version", "text", "Version of PyRadiomics that computed the row."),
+        Column("numpy_version", "text", "Version of NumPy that computed the row."),
         Column("feature_name", "text", "Name of the feature as PyRadiomics gives it."),
         Column("value", "number", "Value of the feature; empty where it is undefined. Units are the feature's own."),
     ),
@@ -65,6 +70,7 @@ ROBUSTNESS_SUMMARY = Table(
         *_STRUCTURE_KEY,
         Column("feature_name", "text", "Name of the feature as PyRadiomics gives it."),
         Column("profile", "text", "Perturbation profile."),
+        Column("parameter_digest", "text", "Of PyRadiomics' parameters, the same for all subjects."),
         Column("n_patients", "integer", "Patients with this structure and source."),
         Column("n_subjects", "integer", "Subjects: a course is one for each of its structures and sources."),
         Column("n_subjects_complete", "integer", "Subjects with a value in every state; the coefficient uses these."),
