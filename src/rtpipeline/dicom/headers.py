@@ -13,7 +13,6 @@ from typing import BinaryIO, cast
 
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
@@ -64,15 +63,7 @@ _RECORD_CLASSES = (
     "1.2.840.10008.5.1.4.1.1.481.9",
 )
 """RT Beams, Brachy, Treatment Summary and Ion Beams Treatment Record Storage."""
-_PARSE_ERRORS = (
-    *MALFORMED_VALUE_ERRORS,
-    InvalidDicomError,
-    EOFError,
-    OSError,
-    struct.error,
-    zlib.error,
-    RecursionError,
-)
+_PARSE_ERRORS = (*MALFORMED_VALUE_ERRORS, zlib.error)
 
 
 class NotDicomError(DicomError):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import datetime
 import functools
+import logging
 import math
 import re
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,17 +20,13 @@ from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 
 MALFORMED_VALUE_ERRORS = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-    OverflowError,
-    LookupError,
+    *(ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError, RecursionError),
+    *(OSError, EOFError, struct.error, BytesLengthException, InvalidDicomError),
 )
 """What pydicom raises when it converts a value that its VR does not allow."""
 
@@ -93,15 +91,21 @@ def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
 @contextmanager
 def quietly() -> Iterator[None]:
     """Read without a warning for each value that breaks its VR's rules; here such values are treated as not given."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
     with warnings.catch_warnings(), disable_value_validation():
         warnings.simplefilter("ignore")
-        yield
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def _value(dataset: Dataset, keyword: str) -> Any:
     tag, representation = _entry(keyword)
-    element = dataset.get_item(tag)
-    if element is None:
+    element = dataset.get_item(tag, keep_deferred=True)
+    if element is None or (isinstance(element, RawDataElement) and element.value is None):
         return None
     value = _plain_value(element, representation) if isinstance(element, RawDataElement) else None
     if value is None:
