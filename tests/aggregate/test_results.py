@@ -10,7 +10,8 @@ from rtpipeline.aggregate import SOURCES, aggregate
 from rtpipeline.config import Configuration, load_configuration
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome
-from rtpipeline.tables.parquet import read_parquet
+from rtpipeline.tables.definitions.dvh import DVH_METRICS
+from rtpipeline.tables.parquet import read_parquet, write_parquet
 
 LOGGER = logging.getLogger("test")
 
@@ -137,6 +138,18 @@ def test_analysis_table_has_the_prescription_the_target_and_the_organs(cohort: C
     assert (row["structures_manual"], row["structures_auto"]) == (5, 1)
     assert (row["patient_sex"], row["qc_status"]) == ("F", "WARNING")
     assert (row["status_dvh"], row["status_segmentation"]) == ("ok", "missing")
+
+
+def test_a_value_that_is_withheld_is_empty_and_the_note_says_why(cohort: CohortFiles, make_course: Any) -> None:
+    course = make_course("a", [("manual", "Heart", {"Volume cm3": 500.0})])
+    withheld = {"metric": "Dmean", "unit": "Gy", "status": "withheld: the dose grid does not cover the structure"}
+    (volume,) = read_parquet(course.files.dvh_metrics).to_pylist()
+    row = {**volume, **withheld, "column": "DmeanGy", "value": None}
+    write_parquet(course.files.dvh_metrics, DVH_METRICS, [volume, row])
+    run([course], cohort)
+    (found,) = rows(cohort, "analysis_table")
+    assert (found["heart_source"], found["heart_dmean_gy"]) == ("manual", None)
+    assert found["notes"] == "Heart: withheld: the dose grid does not cover the structure"
 
 
 def test_clinical_rows_are_joined_and_the_unmatched_listed(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rtpipeline.aggregate.clinical import ClinicalTable
 from rtpipeline.aggregate.collect import stage_state
@@ -47,9 +48,20 @@ class _Structure:
         self.roi_name: str = row["roi_name"] or ""
         self.standard_name: str = row["standard_name"] or ""
         self.values: dict[tuple[str, str], float | None] = {}
+        self.withheld: set[str] = set()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in a row of dvh_metrics."""
+        self.values[row["metric"], row["unit"] or ""] = row["value"]
+        if row["value"] is None and row["status"] is not None:
+            self.withheld.add(row["status"])
 
     def value(self, metric: StructureMetric) -> float | None:
         return self.values.get((metric.metric, metric.unit))
+
+    def note(self) -> str:
+        """Why some of its values are empty; nothing where all are there."""
+        return f"{self.roi_name}: {', '.join(sorted(self.withheld))}" if self.withheld else ""
 
 
 def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) -> pa.Table:
@@ -70,14 +82,14 @@ def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) ->
         row.update({name: metadata.get(key, {}).get(source) for name, source in _FROM_METADATA.items()})
         notes: list[str] = []
         if key in structures:
-            row.update(_targets(structures[key]))
+            row.update(_targets(structures[key], notes))
             row.update(_organs(structures[key], notes))
             row.update(_structure_counts(structures[key]))
         for stage in STAGES:
             row[f"status_{stage}"] = stage_state(course, stage)["status"]
         row.update({f"{name}_rows": found[key] for name, found in counts.items()})
         row["qc_status"] = overall.get(key)
-        row["notes"] = "; ".join(notes)
+        row["notes"] = "; ".join(note for note in notes if note)
         rows.append(row)
     return to_arrow(ANALYSIS_TABLE, rows)
 
@@ -124,13 +136,14 @@ def _description(course: Course) -> Row:
 
 
 def _structures_by_course(metrics: pa.Table) -> dict[CourseKey, list[_Structure]]:
+    """The structures of each course with the metrics that the analysis table needs."""
+    needed = {metric.metric for group in (TARGET_METRICS, *ORGANS.values()) for metric in group}
+    wanted = metrics.filter(pc.is_in(metrics["metric"], pa.array(sorted(needed))))
     found: dict[CourseKey, dict[tuple[Any, ...], _Structure]] = {}
-    for batch in metrics.to_batches():
-        for row in batch.to_pylist():
-            identity = (row["segmentation_source"], row["roi_number"], row["roi_name"])
-            of_course = found.setdefault(_key(row), {})
-            structure = of_course.setdefault(identity, _Structure(row))
-            structure.values[row["metric"], row["unit"] or ""] = row["value"]
+    for row in wanted.to_pylist():
+        identity = (row["segmentation_source"], row["roi_number"], row["roi_name"])
+        of_course = found.setdefault(_key(row), {})
+        of_course.setdefault(identity, _Structure(row)).add(row)
     return {key: list(structures.values()) for key, structures in found.items()}
 
 
@@ -138,7 +151,7 @@ def _rows_by_course(data: pa.Table) -> Counter[CourseKey]:
     return Counter(zip(data["patient_id"].to_pylist(), data["course_id"].to_pylist(), strict=True))
 
 
-def _targets(structures: Sequence[_Structure]) -> dict[str, object]:
+def _targets(structures: Sequence[_Structure], notes: list[str]) -> dict[str, object]:
     row: dict[str, object] = {}
     for target in TARGETS:
         candidates = [
@@ -151,6 +164,7 @@ def _targets(structures: Sequence[_Structure]) -> dict[str, object]:
             chosen = max(candidates, key=lambda structure: (structure.value(VOLUME) or 0.0, structure.roi_name))
             row[f"{target.lower()}_name"] = chosen.roi_name
             row.update({column_name(target, metric): chosen.value(metric) for metric in TARGET_METRICS})
+            notes.append(chosen.note())
     return row
 
 
@@ -165,6 +179,7 @@ def _organs(structures: Sequence[_Structure], notes: list[str]) -> dict[str, obj
         elif candidates:
             row[f"{organ.lower()}_source"] = source
             row.update({column_name(organ, metric): candidates[0].value(metric) for metric in metrics})
+            notes.append(candidates[0].note())
     return row
 
 

@@ -150,9 +150,9 @@ def _ct_settings(parameters: Mapping[str, Any]) -> str:
 def _robustness(provenance: Mapping[str, Any], _: Mapping[str, Any]) -> _Part:
     section = provenance["configuration"]["radiomics_robustness"]
     perturbation, thresholds = section["segmentation_perturbation"], section["thresholds"]["icc"]
-    changes = ", ".join(f"{100 * change:+g} %" for change in perturbation["small_volume_changes"])
+    changes = ", ".join(f"{100 * change:+g} %" for change in perturbation["small_volume_changes"] if change)
     profile = perturbation["profile"]
-    kind = f"changes of their volume ({changes})" if profile == "volume" else f"the perturbation profile {profile}"
+    kind = f"changes of the volume ({changes})" if profile == "volume" else f"the perturbation profile {profile}"
     own = [name for name in _PERTURBATION_AXES if perturbation.get(name) is not None]
     changed = f" (with this study's own {', '.join(own)})" if own else ""
     return (

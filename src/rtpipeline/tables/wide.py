@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+_ROWS_AT_ONCE = 65_536
 _NUMBERS = re.compile(r"(\d+(?:\.\d+)?)")
 
 
@@ -25,13 +26,16 @@ def wide(data: pa.Table, identifiers: Sequence[str], names: str, values: str) ->
         ValueError: a row would get two values of one name.
     """
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    identity = [data[name].to_pylist() for name in identifiers]
-    for *key, name, value in zip(*identity, data[names].to_pylist(), data[values].to_pylist(), strict=True):
-        row = rows.setdefault(tuple(key), {})
-        if name in row:
-            where = ", ".join(f"{column} {part}" for column, part in zip(identifiers, key, strict=True))
-            raise ValueError(f"two values of {name} for {where}")
-        row[name] = value
+    for start in range(0, data.num_rows, _ROWS_AT_ONCE):
+        part = data.slice(start, _ROWS_AT_ONCE)
+        for *key, name, value in zip(
+            *(part[column].to_pylist() for column in (*identifiers, names, values)), strict=True
+        ):
+            row = rows.setdefault(tuple(key), {})
+            if name in row:
+                where = ", ".join(f"{column} {piece}" for column, piece in zip(identifiers, key, strict=True))
+                raise ValueError(f"two values of {name} for {where}")
+            row[name] = value
     new = sorted({name for row in rows.values() for name in row}, key=natural)
     arrays = [pa.array([key[i] for key in rows], data.schema.field(name).type) for i, name in enumerate(identifiers)]
     arrays += [pa.array([row.get(name) for row in rows.values()], data.schema.field(values).type) for name in new]

@@ -144,7 +144,11 @@ ANALYSIS_TABLE = Table(
         Column("radiomics_pet_rows", "integer", "Number of rows in radiomics_pet."),
         Column("qc_status", "text", "Worst status of the course's quality control: PASS, WARNING or FAIL."),
         *(
-            Column(f"status_{stage}", "text", f"How the stage {stage} ended: ok, partial, skipped, failed or missing.")
+            Column(
+                f"status_{stage}",
+                "text",
+                f"How the stage {stage} ended: ok, partial, skipped or failed; missing: it has not run.",
+            )
             for stage in STAGES
         ),
         Column("notes", "text", "Why a value above is empty although there are structures for it."),
