@@ -1,0 +1,287 @@
+"""Segmentation with the real TotalSegmentator on networks of a few kilobytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from painted_course import LABELS, Phantom, configuration, make_course, phantom, resources
+from rtpipeline import segmentation
+from rtpipeline.course import Course, CourseFiles
+from rtpipeline.demo.phantom_codes import ORGAN_HU
+from rtpipeline.demo.tiny_weights import write_tiny_weights
+from rtpipeline.dicom.image_series import load_image
+from rtpipeline.imaging.grid import Grid
+from rtpipeline.imaging.nifti import read_nifti
+from rtpipeline.outcome import Outcome, StageError
+from rtpipeline.scheduling.children import ChildProcesses
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    write_tiny_weights(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[ChildProcesses]:
+    """Child processes that all tests of this module share."""
+    children = ChildProcesses()
+    yield children
+    children.close()
+
+
+def _segment(course: Course, weights: Path, children: ChildProcesses, **options: Any) -> Outcome:
+    section = {"fast": True, "device": "cpu", "weights": weights, **options}
+    return segmentation.run(course, configuration(segmentation=section), resources(course.files.folder, children))
+
+
+def _labels(course: Course, key: str = "CT", task: str = "total") -> np.ndarray:
+    return read_nifti(course.files.segmentation(key, task)).values
+
+
+@pytest.mark.parametrize("position", ["HFS", "HFP", "FFS", "FFP", "HFDL", "oblique"])
+def test_no_voxel_is_wrong_in_any_patient_position(
+    tmp_path: Path, weights: Path, warm: ChildProcesses, position: str
+) -> None:
+    painted = phantom(position)
+    course = make_course(tmp_path, painted)
+    outcome = _segment(course, weights, warm)
+    assert outcome.status == "ok", outcome.reason
+    assert int(np.count_nonzero(_labels(course) != painted.organs)) == 0
+    image, segmented = load_image(course.path("DICOM/CT")), read_nifti(course.files.segmentation("CT", "total"))
+    assert segmented.grid.same_as(image.grid)
+    assert segmented.values.dtype == np.uint8
+    nifti = read_nifti(course.files.image_nifti("CT"))
+    assert nifti.values.dtype == np.int16
+    np.testing.assert_array_equal(nifti.values, image.values)
+
+
+def test_the_label_map_names_and_counts_every_structure(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    painted = phantom()
+    course = make_course(tmp_path, painted)
+    outcome = _segment(course, weights, warm)
+    label_map = json.loads(CourseFiles.label_map(course.files.segmentation("CT", "total")).read_text())
+    assert len(label_map["labels"]) == 117
+    for name in ORGAN_HU:
+        assert label_map["labels"][str(LABELS[name])] == name
+        assert label_map["voxel_counts"][str(LABELS[name])] == np.count_nonzero(painted.organs == LABELS[name])
+    assert sum(label_map["voxel_counts"].values()) == np.count_nonzero(painted.organs)
+    assert label_map["options"] == {"fast": True, "roi_subset": [], "force_split": False}
+    assert set(label_map["versions"]) == {"TotalSegmentator", "nnunetv2", "torch"}
+    assert outcome.details["inferences"]["total on CT"]["structures"] == len(ORGAN_HU)
+    assert not list((tmp_path / "scratch").glob("*.nii*"))
+
+
+def test_a_split_volume_has_the_same_labels(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    painted = phantom(planes=62)
+    course = make_course(tmp_path, painted)
+    assert _segment(course, weights, warm, force_split=True).status == "ok"
+    label_map = json.loads(CourseFiles.label_map(course.files.segmentation("CT", "total")).read_text())
+    assert label_map["options"]["force_split"] is True
+    np.testing.assert_array_equal(_labels(course), painted.organs)
+
+
+def test_mr_is_segmented_in_its_own_geometry_beside_the_ct(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    from totalsegmentator.map_to_binary import class_map
+
+    ct, mr = phantom("HFS"), phantom("FFS", planes=30)
+    course = make_course(tmp_path, ct, mr)
+    outcome = _segment(course, weights, warm)
+    assert sorted(outcome.details["inferences"]) == ["total on CT", "total_mr on MR_1a2b3c4d"]
+    labels = {name: label for label, name in class_map["total_mr"].items()}
+    expected = np.zeros_like(mr.organs)
+    for name in ORGAN_HU:
+        if name in labels:
+            expected[mr.organs == LABELS[name]] = labels[name]
+    assert expected.any()
+    np.testing.assert_array_equal(_labels(course, "MR_1a2b3c4d", "total_mr"), expected)
+    np.testing.assert_array_equal(_labels(course), ct.organs)
+
+
+def test_mr_alone_is_segmented_unless_it_is_switched_off(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    course = make_course(tmp_path, None, phantom(planes=30))
+    assert _segment(course, weights, warm, mr=False).status == "skipped"
+    assert _segment(course, weights, warm).status == "ok"
+    assert course.files.segmentation("MR_1a2b3c4d", "total_mr").is_file()
+
+
+def test_a_warm_child_gives_the_bytes_of_a_fresh_one(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    painted = phantom(planes=20)
+    first, second = make_course(tmp_path / "first", painted), make_course(tmp_path / "second", painted)
+    _segment(first, weights, warm)
+    children = ChildProcesses()
+    _segment(second, weights, children)
+    children.close()
+    for name in ("segmentation", "map"):
+        files = [course.files.segmentation("CT", "total") for course in (first, second)]
+        if name == "map":
+            files = [CourseFiles.label_map(file) for file in files]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_no_process_is_started_where_the_counts_are_one(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    descendants = _watch_descendants(lambda: _segment(make_course(tmp_path, phantom(planes=62)), weights, warm))
+    assert [name for name in descendants if "resource_tracker" not in name and "totalsegmentator" not in name] == []
+
+
+@pytest.mark.end_to_end
+def test_more_processes_reach_nnunet_and_give_the_same_labels(
+    tmp_path: Path, weights: Path, warm: ChildProcesses
+) -> None:
+    painted = phantom()
+    course = make_course(tmp_path, painted)
+    descendants = _watch_descendants(
+        lambda: _segment(course, weights, warm, num_proc_preprocessing=1, num_proc_export=2)
+    )
+    assert len([name for name in descendants if "spawn_main" in name]) == 3  # one prepares, two export
+    np.testing.assert_array_equal(_labels(course), painted.organs)
+
+
+def _watch_descendants(work: Any) -> list[str]:
+    """Command lines of every process that lived below this one while `work` ran."""
+    seen: dict[int, str] = {}
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        for process in psutil.Process().children(recursive=True):
+            try:
+                seen[process.pid] = " ".join(process.cmdline()) or seen.get(process.pid, "")
+            except psutil.NoSuchProcess:
+                continue
+        time.sleep(0.02)
+    return sorted(seen.values())
+
+
+def test_missing_weights_are_one_clear_message_and_nothing_is_started(tmp_path: Path) -> None:
+    course = make_course(tmp_path, phantom(planes=4))
+    children = ChildProcesses()
+    outcome = _segment(course, tmp_path / "nowhere", children)
+    assert outcome.status == "failed"
+    assert not outcome.memory_pressure
+    for word in ("total (fast)", "297", str(tmp_path / "nowhere"), "rtpipeline weights", "segmentation.weights"):
+        assert word in outcome.reason
+    assert not course.files.nifti.exists()
+    section = {"weights": tmp_path / "nowhere", "fast": True, "mr": False}
+    assert segmentation.missing_weights(configuration(segmentation=section)) == [outcome.reason]
+
+
+def test_weights_that_are_there_are_not_missing(weights: Path) -> None:
+    settings = configuration(segmentation={"weights": weights, "fast": True})
+    assert segmentation.missing_weights(settings) == []
+    assert [folder.name[:10] for folder in segmentation.weight_folders(settings)] == ["Dataset297", "Dataset852"]
+    full = segmentation.missing_weights(configuration(segmentation={"weights": weights}))
+    assert len(full) == 1
+    assert "total_mr" in full[0]
+
+
+def test_an_unknown_task_is_refused_with_the_names_of_the_known_ones(tmp_path: Path) -> None:
+    settings = configuration(segmentation={"extra_models": ["lung_vessel"]})
+    with pytest.raises(StageError, match=r"no task lung_vessel;.*lung_vessels"):
+        segmentation.missing_weights(settings)
+
+
+def test_missing_extra_weights_leave_the_rest(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    course = make_course(tmp_path, phantom(planes=20))
+    outcome = _segment(course, weights, warm, extra_models=["lung_nodules"])
+    assert outcome.status == "partial"
+    assert "913" in outcome.reason
+    assert course.files.segmentation("CT", "total").is_file()
+
+
+def test_damaged_weights_are_named(tmp_path: Path, weights: Path) -> None:
+    damaged = tmp_path / "weights"
+    shutil.copytree(weights, damaged)
+    (checkpoint,) = damaged.glob("Dataset297*/*/fold_0/checkpoint_final.pth")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:4000])
+    course = make_course(tmp_path / "course", phantom(planes=20))
+    children = ChildProcesses()
+    outcome = _segment(course, damaged, children)
+    children.close()
+    assert outcome.status == "failed"
+    assert not outcome.memory_pressure
+    assert "Dataset297" in outcome.reason
+    assert "cannot be loaded" in outcome.reason
+
+
+def test_a_killed_child_is_memory_pressure_and_the_next_course_gets_a_new_one(tmp_path: Path, weights: Path) -> None:
+    painted = phantom(planes=20)
+    course = make_course(tmp_path, painted)
+    children = ChildProcesses()
+    killer = threading.Thread(target=_kill_when_it_appears)
+    killer.start()
+    outcome = _segment(course, weights, children)
+    killer.join()
+    assert outcome.status == "failed"
+    assert outcome.memory_pressure
+    assert not course.files.segmentation("CT", "total").exists()
+    assert _segment(course, weights, children).status == "ok"
+    np.testing.assert_array_equal(_labels(course), painted.organs)
+    children.close()
+
+
+def _kill_when_it_appears() -> None:
+    """SIGKILL the TotalSegmentator child of this process, as the kernel does when memory runs out."""
+    known = {process.pid for process in psutil.Process().children()}
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        new = [process for process in psutil.Process().children() if process.pid not in known]
+        if new:
+            time.sleep(0.5)
+            os.kill(new[0].pid, signal.SIGKILL)
+            return
+        time.sleep(0.02)
+
+
+def test_a_time_limit_kills_the_child_with_its_children(tmp_path: Path, weights: Path) -> None:
+    course = make_course(tmp_path, phantom(planes=20))
+    children = ChildProcesses()
+    outcome = _segment(course, weights, children, timeout_s=1.0)
+    assert outcome.status == "failed"
+    assert "within 1 s" in outcome.reason
+    assert not outcome.memory_pressure
+    children.close()
+
+
+def test_planes_that_are_not_equally_spaced_are_refused(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    painted = phantom(planes=20)
+    grid = painted.grid
+    offsets = np.delete(grid.plane_offsets_mm, 9)
+    gappy = Grid(grid.origin_mm, grid.direction, grid.pixel_spacing_mm, offsets, grid.columns, grid.rows, 3.0)
+    holed = Phantom(gappy, np.delete(painted.hu, 9, axis=0), np.delete(painted.organs, 9, axis=0))
+    course = make_course(tmp_path, holed, mr=phantom(planes=20))
+    outcome = _segment(course, weights, warm)
+    assert outcome.status == "partial"
+    assert "not equally spaced" in outcome.reason
+    assert course.files.segmentation("MR_1a2b3c4d", "total_mr").is_file()
+
+
+def test_a_course_without_ct_and_mr_is_skipped(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    outcome = _segment(make_course(tmp_path, None), weights, warm)
+    assert outcome.status == "skipped"
+    assert "no planning CT" in outcome.reason
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path, weights: Path) -> None:
+    import torch
+
+    device = f"gpu:{torch.cuda.device_count()}"
+    course = make_course(tmp_path, phantom(planes=8))
+    children = ChildProcesses()
+    settings = configuration(segmentation={"fast": True, "weights": weights})
+    outcome = segmentation.run(course, settings, resources(tmp_path, children, device=device))
+    children.close()
+    assert outcome.status == "failed"
+    assert f"{device} is not usable" in outcome.reason
