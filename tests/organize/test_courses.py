@@ -167,6 +167,53 @@ def test_registration_brings_its_images_to_its_own_course(patient: Patient, orga
     assert made.unused == {}
 
 
+def test_structure_set_brings_further_images_that_it_names(patient: Patient, organized: Organize) -> None:
+    patient.make_series()
+    patient.make_series("mr", modality="MR", frame="mr frame", study="mr study", place="mr")
+    patient.make_structure_set(series=("ct", "mr"))
+    text = organized().only.description
+    assert [(image.modality, image.link) for image in text.images] == [
+        ("CT", "structure set reference"),
+        ("MR", "structure set reference"),
+    ]
+    assert text.structure_sets[0].image_key == "CT"
+
+
+def test_structures_on_mr_alone(patient: Patient, organized: Organize) -> None:
+    patient.make_series("mr", modality="MR")
+    patient.make_structure_set(series=("mr",))
+    course = organized().only
+    text = course.description
+    assert (text.kind, text.planning_ct, text.structure_sets[0].image_key) == ("structures", None, text.images[0].key)
+    assert course.files.structure_set.is_file()
+
+
+def test_structure_set_of_registered_mr_comes_with_it(patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    patient.make_series("mr", modality="MR", frame="mr frame", study="mr study", place="mr")
+    patient.make_structure_set("rs mr", series=("mr",), frame="mr frame", study="mr study")
+    patient.make_registration("reg", fixed="frame", moving="mr frame")
+    text = organized().only.description
+    assert {one.sop_instance_uid: one.image_key for one in text.structure_sets} == {
+        patient.uid("rs"): "CT",
+        patient.uid("rs mr"): text.images[1].key,
+    }
+
+
+def test_ct_that_is_registered_gives_its_pet_and_is_listed(patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    for modality, name in (("CT", "low dose ct"), ("PT", "pet")):
+        patient.make_series(name, modality=modality, frame="pet frame", study="pet study", place=name)
+    patient.make_registration("reg", fixed="frame", moving="pet frame")
+    made = organized()
+    assert [(image.modality, image.link) for image in made.only.description.images] == [
+        ("CT", "structure set reference"),
+        ("PT", "registration"),
+    ]
+    assert {path.split("/")[0] for path in made.unused} == {"low dose ct"}
+    assert all("registered with a course" in reason for _, reason in made.unused.values())
+
+
 def test_unlinked_images_are_a_course_of_their_own(patient: Patient, organized: Organize) -> None:
     patient.make_course()
     patient.make_series("diagnostic", frame="other", study="other", place="diagnostic", date="20230501")

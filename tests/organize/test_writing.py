@@ -195,6 +195,18 @@ def test_copies_are_own_files_and_links_are_only_made_when_asked(patient: Patien
     assert linked.stat().st_ino == slices[0].stat().st_ino
 
 
+def test_course_that_is_no_longer_in_the_input_is_said(export: Path, organized: Organize) -> None:
+    Patient(export / "a", "A").make_series()
+    gone = Patient(export / "b", "B").make_series()
+    course = next(course for course in organized().result.courses if course.description.patient == "B")
+    for path in gone:
+        path.unlink()
+    made = organized()
+    assert made.only.description.patient == "A"
+    assert [course.key in warning for warning in made.result.warnings] == [True]
+    assert course.files.description.is_file()
+
+
 def test_manifest(export: Path, organized: Organize) -> None:
     Patient(export / "a", "A").make_series(slices=8)
     Patient(export / "b", "B").make_series(slices=4)

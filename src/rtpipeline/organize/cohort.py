@@ -83,7 +83,9 @@ def organize(
         cancelled=cancelled,
     )
     settings = configuration.organize
-    plans, unused, warnings = plan_courses(index.files, settings, _known_names(cohort))
+    earlier = _courses_of_manifest(cohort)
+    known_names = {(patient, name.rsplit("_", 1)[1]): name for patient, name in earlier}
+    plans, unused, warnings = plan_courses(index.files, settings, known_names)
     plans = _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
     writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled)
     courses: list[Course] = []
@@ -94,6 +96,12 @@ def organize(
         changed |= written
         if written:
             logger.info("%s: %s", course.key, _summary(plan))
+    made = {plan.key for plan in plans}
+    warnings += [
+        f"{patient}/{name}: of an earlier run, and no longer made from this input; its folder was left as it is"
+        for patient, name in earlier
+        if f"{patient}/{name}" not in made
+    ]
     changed |= _write_manifest(cohort, plans)
     _write_unused(cohort, unused)
     return OrganizeResult(tuple(courses), index.files_read, len(index.files), changed, tuple(warnings))
@@ -124,9 +132,11 @@ def plan_courses(
         everywhere = set().union(*plan_uids.values())
         for number, draft in enumerate(drafts):
             plans.append(plan_course(draft, frozenset(everywhere - plan_uids[number]), known_names))
-    wanted = [plan for plan in plans if _is_wanted(plan, settings.course_filter)]
+    wanted: list[CoursePlan] = []
     for plan in plans:
-        if plan not in wanted:
+        if _is_wanted(plan, settings.course_filter):
+            wanted.append(plan)
+        else:
             reason = f"its course {plan.key} is not wanted by organize.course_filter"
             unused += [Unused(file, FILTERED, reason) for file in plan.files.values()]
     return wanted, _without_used(unused, wanted), list(distinct.warnings)
@@ -139,13 +149,13 @@ def _require_separate(dicom_root: Path, cohort: CohortFiles) -> None:
         )
 
 
-def _known_names(cohort: CohortFiles) -> dict[tuple[str, str], str]:
-    """Names of courses in the last manifest, by (patient folder, digest at the end of the name)."""
+def _courses_of_manifest(cohort: CohortFiles) -> list[tuple[str, str]]:
+    """Patient and course folders of the last manifest."""
     try:
         entries = json.loads(cohort.manifest.read_text(encoding="utf-8"))["courses"]
     except FileNotFoundError:
-        return {}
-    return {(entry["patient"], entry["course"].rsplit("_", 1)[1]): entry["course"] for entry in entries}
+        return []
+    return [(entry["patient"], entry["course"]) for entry in entries]
 
 
 def _is_wanted(plan: CoursePlan, patterns: Sequence[str]) -> bool:

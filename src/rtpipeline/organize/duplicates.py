@@ -42,8 +42,8 @@ def distinct_files(files: Sequence[IndexedFile]) -> Distinct:
             by_uid[file.header.sop_instance_uid].append(file)
     kept: list[IndexedFile] = []
     unused: list[Unused] = []
-    warnings: list[str] = []
-    for uid, same in by_uid.items():
+    several = 0
+    for same in by_uid.values():
         contents: dict[str, list[IndexedFile]] = defaultdict(list)
         for file in sorted(same, key=lambda file: file.path):
             contents[file.digest].append(file)
@@ -56,12 +56,12 @@ def distinct_files(files: Sequence[IndexedFile]) -> Distinct:
             for file in contents[digest]:
                 reason = f"another content under the SOP Instance UID of {chosen.shown_path}, which is newer or larger"
                 unused.append(Unused(file, DUPLICATE, reason))
-        if len(ordered) > 1:
-            warnings.append(
-                f"SOP Instance UID {uid} has {len(ordered)} different contents; {chosen.shown_path} is used, "
-                "the others are listed in unused_files"
-            )
-    return Distinct(tuple(kept), tuple(unused), tuple(warnings))
+        several += len(ordered) > 1
+    warning = (
+        f"{several} SOP Instance UIDs have different contents in several files; the newest of each is used, the others "
+        "are listed in unused_files"
+    )
+    return Distinct(tuple(kept), tuple(unused), (warning,) if several else ())
 
 
 def _rank(file: IndexedFile) -> tuple[str, int]:

@@ -115,7 +115,7 @@ def _draft(patient: Patient, place: Place, homes: Homes, unused: list[Unused]) -
             reason = f"another CT series in the frame of reference of a course; {chosen}"
             unused += [Unused(file, NOT_CHOSEN, reason) for file in one.files]
     draft.images = [
-        (one, BY_STRUCTURE_SET if one.uid in homes.named else BY_FRAME) for one in series if one.modality != "CT"
+        (one, BY_STRUCTURE_SET if homes.is_named(one) else BY_FRAME) for one in series if one.modality != "CT"
     ]
     draft.links += [homes.sentences[one.uid] for one in draft.objects if one.uid in homes.sentences]
     _warn(draft, homes)

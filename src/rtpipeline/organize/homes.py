@@ -33,7 +33,7 @@ class Homes:
         places: of every series, structure set, plan, dose and record, by its UID; empty where it has none.
         series_of: the image series that each structure set was drawn on, by UIDs; absent where it is not known.
         unresolved: structure sets that name image series, none of which is in the input.
-        named: series that a structure set names.
+        named: series that a structure set names, by the UID of the structure set.
         sentences: links that are not explicit references, by the UID of the object.
     """
 
@@ -41,8 +41,12 @@ class Homes:
     places: dict[str, tuple[Place, ...]] = field(default_factory=dict)
     series_of: dict[str, Series] = field(default_factory=dict)
     unresolved: set[str] = field(default_factory=set)
-    named: set[str] = field(default_factory=set)
+    named: dict[str, list[Series]] = field(default_factory=dict)
     sentences: dict[str, str] = field(default_factory=dict)
+
+    def is_named(self, series: Series) -> bool:
+        """Whether a structure set names a series."""
+        return any(one is series for named in self.named.values() for one in named)
 
     def place(self, frame: str, study: str) -> Place:
         """The place of planning images of this frame and study."""
@@ -75,6 +79,7 @@ def find_homes(patient: Patient, *, by_study: bool) -> Homes:
     _place_series(patient, homes)
     for structure_set in patient.structure_sets:
         homes.places[structure_set.uid] = _place_structure_set(structure_set, patient, homes)
+    _place_further_images(patient, homes)
     sets = {one.uid: one for one in patient.structure_sets}
     for plan in patient.plans:
         homes.places[plan.uid] = _place_plan(plan, sets, homes)
@@ -113,7 +118,7 @@ def _resolve_structure_sets(patient: Patient, homes: Homes) -> None:
         named += [by_image[uid] for uid in one.refers.image_uids if uid in by_image]
         if named:
             homes.series_of[one.uid] = main_series(named)
-            homes.named |= {series.uid for series in named}
+            homes.named[one.uid] = named
         elif one.refers.series_uids or one.refers.image_uids:
             homes.unresolved.add(one.uid)
 
@@ -125,7 +130,7 @@ def main_series(candidates: Iterable[Series]) -> Series:
 
 def _place_series(patient: Patient, homes: Homes) -> None:
     """CT series stand for themselves; MR and PET belong to the CT of their frame of reference, if there is one."""
-    usable = [series for series in patient.series if not series.useless or series.uid in homes.named]
+    usable = [series for series in patient.series if not series.useless or homes.is_named(series)]
     for series in usable:
         if series.modality == "CT":
             homes.places[series.uid] = (homes.place(series.frame, series.study_uid),)
@@ -137,6 +142,15 @@ def _place_series(patient: Patient, homes: Homes) -> None:
             near = [place for place in same if place.study == series.study_uid]
             others[series.uid] = tuple(near or same) or (homes.place(series.frame, series.study_uid),)
     homes.places |= others
+
+
+def _place_further_images(patient: Patient, homes: Homes) -> None:
+    """MR and PET of another frame of reference that a structure set names beside its main images go with it."""
+    ct_frames = {series.frame for series in patient.series if series.modality == "CT" and series.uid in homes.places}
+    for one in patient.structure_sets:
+        for series in homes.named.get(one.uid, ()):
+            if series.modality != "CT" and series.frame not in ct_frames:
+                homes.places[series.uid] = homes.places[one.uid]
 
 
 def _place_structure_set(one: RtStruct, patient: Patient, homes: Homes) -> tuple[Place, ...]:

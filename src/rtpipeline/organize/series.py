@@ -87,10 +87,10 @@ def image_series(files: Iterable[IndexedFile], damaged: Iterable[IndexedFile]) -
 
 def _series(uid: str, files: list[IndexedFile], damaged: list[IndexedFile]) -> Series:
     left_out: list[LeftOut] = []
-    others = [file for file in files if not _is_localizer(header_of(file))]
-    if KEPT_WITHOUT_LOCALIZERS <= len(others) < len(files):
-        left_out += [LeftOut(file, "a localizer inside an image series") for file in files if file not in others]
-        files = others
+    localizers = [file for file in files if _is_localizer(header_of(file))]
+    if localizers and len(files) - len(localizers) >= KEPT_WITHOUT_LOCALIZERS:
+        left_out += [LeftOut(file, "a localizer inside an image series") for file in localizers]
+        files = [file for file in files if not _is_localizer(header_of(file))]
     stack, rest = _largest(files, _geometry)
     left_out += [LeftOut(file, "not of the size and direction of its series's stack") for file in rest]
     if _has_repeated_positions(stack):
