@@ -153,11 +153,14 @@ def test_images_of_one_frame_are_one_course_with_their_structure_sets(patient: P
     assert [one.sop_instance_uid for one in text.structure_sets if one.primary] == [patient.uid("rs ct")]
 
 
-def test_registration_brings_its_images_to_its_own_course(patient: Patient, organized: Organize) -> None:
+@pytest.mark.parametrize(("fixed", "moving"), [("frame2", "mr frame"), ("mr frame", "frame2")])
+def test_registration_brings_its_images_to_its_own_course(
+    patient: Patient, organized: Organize, fixed: str, moving: str
+) -> None:
     patient.make_course("1", date="20240110")
     patient.make_course("2", date="20240310")
     patient.make_series("mr", modality="MR", frame="mr frame", study="mr study", place="mr")
-    patient.make_registration("reg", fixed="frame2", moving="mr frame")
+    patient.make_registration("reg", fixed=fixed, moving=moving)
     made = organized()
     by_plan = {course.description.plans[0].sop_instance_uid: course.description for course in made.result.courses}
     first, second = by_plan[patient.uid("plan1")], by_plan[patient.uid("plan2")]

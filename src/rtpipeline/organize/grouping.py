@@ -18,7 +18,6 @@ from rtpipeline.organize.homes import (
     find_homes,
     frames_agree,
     main_series,
-    registered_places,
 )
 from rtpipeline.organize.patients import NOT_CHOSEN, Patient, Record, Registration, RtDose, RtObject, RtPlan, RtStruct
 from rtpipeline.organize.series import MINIMUM_SLICES, Series
@@ -186,13 +185,26 @@ def _apply_registrations(
 ) -> None:
     """Give each registration to its courses, and with it the images that only the registration links to them."""
     for registration in patient.registrations:
-        for place in registered_places(registration, homes):
-            if place not in drafts:
-                continue  # it was itself brought to another course by an earlier registration
+        for place in _registered_places(registration, homes, drafts):
             drafts[place].registrations.append(registration)
             for frame in registration.refers.frame_of_reference_uids:
                 for other in [one for one in drafts if one.frame == frame and one.frame != place.frame]:
                     _take_over(drafts, place, other, unused)
+
+
+def _registered_places(registration: Registration, homes: Homes, drafts: dict[Place, CourseDraft]) -> tuple[Place, ...]:
+    """The courses that a registration belongs to: those of its own (fixed) frame, else of the next one it names.
+
+    Courses with more than images come first, because planning images are registered in either direction.
+    """
+    study = registration.header.study_instance_uid
+    found = [
+        tuple(place for place in homes.of_frame(frame, study) if place in drafts)
+        for frame in registration.refers.frame_of_reference_uids
+    ]
+    found = [places for places in found if places]
+    treated = [places for places in found if not all(drafts[place].images_only for place in places)]
+    return next(iter(treated or found), ())
 
 
 def _take_over(drafts: dict[Place, CourseDraft], place: Place, other: Place, unused: list[Unused]) -> None:

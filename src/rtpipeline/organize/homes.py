@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rtpipeline.organize.patients import Patient, Record, Registration, RtDose, RtPlan, RtStruct
+from rtpipeline.organize.patients import Patient, Record, RtDose, RtPlan, RtStruct
 from rtpipeline.organize.series import Series, header_of
 
 BY_STRUCTURE_SET = "structure set reference"
@@ -89,14 +89,6 @@ def find_homes(patient: Patient, *, by_study: bool) -> Homes:
     for record in patient.records:
         homes.places[record.uid] = _place_record(record, patient.plans, homes)
     return homes
-
-
-def registered_places(registration: Registration, homes: Homes) -> tuple[Place, ...]:
-    """The courses that a registration belongs to: those of its own (fixed) frame, else of any frame it names."""
-    for frame in registration.refers.frame_of_reference_uids:
-        if places := homes.of_frame(frame, registration.header.study_instance_uid):
-            return places
-    return ()
 
 
 def _resolve_structure_sets(patient: Patient, homes: Homes) -> None:
