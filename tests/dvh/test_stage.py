@@ -102,3 +102,25 @@ def test_segmented_structures_are_measured_by_their_voxels(courses: dict[str, Co
     assert found["DmaxGy"] == pytest.approx(dose.values.max(), rel=0.02)
     assert found["D95Gy"] > 0.4 * dose.values.max()
     assert [row["geometry"] for row in rows(files.dvh_status)] == ["voxels"]
+
+
+def test_structures_are_cut_to_the_cropped_ct_where_asked(courses: dict[str, Course], tmp_path: Path) -> None:
+    from rtpipeline.dicom.image_series import load_image
+
+    course = courses["DEMO-001"]
+    image = load_image(course.path("DICOM/CT"))
+    files = CourseFiles(tmp_path / "course")
+    middle = image.grid.planes // 2
+    lower = image.grid.crop(slice(0, middle), slice(0, image.grid.rows), slice(0, image.grid.columns))
+    files.cropped_ct.parent.mkdir(parents=True)
+    write_nifti(files.cropped_ct, Volume(lower, image.values[:middle]))
+    files.dose.write_bytes(course.files.dose.read_bytes())
+    files.structure_set.write_bytes(course.files.structure_set.read_bytes())
+    cut = Course(files, course.description.model_copy(update={"images": ()}))
+    volumes = []
+    for use_cropped in (False, True):
+        run_stage(dvh.run, cut, staging=tmp_path / "out", ct_cropping={"use_cropped_for_dvh": use_cropped})
+        found = {row["roi_name"]: row for row in rows(CourseFiles(tmp_path / "out").dvh_status)}
+        volumes.append(found["BODY"]["volume_cm3"])
+    assert volumes[1] == pytest.approx(volumes[0] * middle / image.grid.planes, rel=0.02)
+    assert "beyond the cropped CT" in found["BODY"]["warnings"]

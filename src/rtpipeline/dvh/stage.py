@@ -15,7 +15,8 @@ from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.dvh.structure_dvh import StructureDvh, structure_dvh
 from rtpipeline.dvh.tables import curve_rows, metric_rows, status_rows, workbook_sheets
-from rtpipeline.imaging.grid import Volume
+from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.structures import Structure, course_structures, selected
@@ -55,6 +56,7 @@ def _compute(
     resources: Resources,
 ) -> list[StructureDvh]:
     """One result per structure, in their order, by up to `resources.threads` threads."""
+    within = _cropped_grid(course, configuration)
     mismatches = {structure.source: _frame_mismatch(course, structure.source) for structure in structures}
 
     def compute(structure: Structure) -> StructureDvh:
@@ -66,6 +68,7 @@ def _compute(
             image_plane_spacing_mm=image_plane_spacing_mm,
             minimum_coverage_fraction=configuration.dvh.minimum_dose_coverage_fraction,
             frame_mismatch=mismatches[structure.source],
+            within=within,
         )
 
     results = []
@@ -83,6 +86,13 @@ def _image_plane_spacing_mm(course: Course) -> float | None:
     if ct is None:
         return None
     return float(np.median(read_geometry(course.path(ct.folder)).grid.plane_thicknesses_mm))
+
+
+def _cropped_grid(course: Course, configuration: Configuration) -> Grid | None:
+    """The grid of the cropped CT where structures are to be cut to it; None where they are not, or nothing was cut."""
+    if not configuration.ct_cropping.use_cropped_for_dvh or not course.files.cropped_ct.exists():
+        return None
+    return read_nifti(course.files.cropped_ct).grid
 
 
 def _frame_mismatch(course: Course, source: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rtpipeline.dvh.cells import cells_of_mask, cells_of_slabs
 from rtpipeline.dvh.curve import DoseVolumeCurve, dose_volume_curve
-from rtpipeline.imaging.grid import Volume
+from rtpipeline.imaging.grid import FloatArray, Grid, Volume
 from rtpipeline.imaging.slabs import GeometryError, slab_stack
 from rtpipeline.structures import Structure
 
@@ -42,6 +42,7 @@ def structure_dvh(
     image_plane_spacing_mm: float | None,
     minimum_coverage_fraction: float,
     frame_mismatch: str = "",
+    within: Grid | None = None,
 ) -> StructureDvh:
     """Compute one structure's dose-volume curve.
 
@@ -51,37 +52,52 @@ def structure_dvh(
         image_plane_spacing_mm: of the planning CT; None where there is none.
         minimum_coverage_fraction: below it, the status is `partly_covered`.
         frame_mismatch: why structure and dose have no common coordinates; empty where they have.
+        within: of a cropped planning CT; what lies on planes that it lacks does not count. None: everything counts.
     """
     geometry = CONTOURS if structure.labels is None else VOXELS
     if frame_mismatch:
         return StructureDvh(structure, "failed", frame_mismatch, geometry, warnings=structure.notes)
     try:
         if structure.labels is None:
-            result = _of_contours(structure, dose, image_plane_spacing_mm)
+            result = _of_contours(structure, dose, image_plane_spacing_mm, within)
         else:
-            result = _of_voxels(structure, dose)
+            result = _of_voxels(structure, dose, within)
     except GeometryError as error:
         return StructureDvh(structure, "failed", str(error), geometry, warnings=structure.notes)
     return _judged(result, minimum_coverage_fraction)
 
 
-def _of_contours(structure: Structure, dose: Volume, image_plane_spacing_mm: float | None) -> StructureDvh:
-    if not structure.contours:
-        reason = "it has no closed planar contours"
-        return StructureDvh(structure, "empty", reason, CONTOURS, warnings=structure.notes)
-    stack = slab_stack(structure.contours, image_plane_spacing_mm)
-    warnings = (*structure.notes, *stack.warnings)
+def _of_contours(
+    structure: Structure, dose: Volume, image_plane_spacing_mm: float | None, within: Grid | None
+) -> StructureDvh:
+    contours = structure.contours or ()
+    kept = contours if within is None else tuple(contour for contour in contours if _on_planes(contour, within))
+    warnings = structure.notes
+    if len(kept) < len(contours):
+        warnings = (*warnings, f"{len(contours) - len(kept)} contours lie beyond the cropped CT and do not count")
+    if not kept:
+        reason = "all of its contours lie beyond the cropped CT" if contours else "it has no closed planar contours"
+        return StructureDvh(structure, "empty", reason, CONTOURS, warnings=warnings)
+    stack = slab_stack(kept, image_plane_spacing_mm)
+    warnings = (*warnings, *stack.warnings)
     if not stack.volume_cm3 > 0:
         return StructureDvh(structure, "empty", "its contours enclose no area", CONTOURS, warnings=warnings)
     curve = dose_volume_curve(cells_of_slabs(stack), dose, stack.volume_cm3)
     return StructureDvh(structure, "ok", "", CONTOURS, curve, warnings)
 
 
-def _of_voxels(structure: Structure, dose: Volume) -> StructureDvh:
+def _on_planes(contour: FloatArray, grid: Grid) -> bool:
+    """Whether a contour lies on a plane of `grid`, or nearer to one than half the spacing."""
+    plane = float(grid.world_to_index(contour)[:, 2].mean())
+    return -0.5 <= plane <= grid.planes - 0.5
+
+
+def _of_voxels(structure: Structure, dose: Volume, within: Grid | None) -> StructureDvh:
     assert structure.labels is not None
-    mask = structure.mask(structure.labels.volume.grid)
+    mask = structure.mask(structure.labels.volume.grid if within is None else within)
     if mask.is_empty:
-        return StructureDvh(structure, "empty", "no voxel has its label", VOXELS, warnings=structure.notes)
+        where = "" if within is None else " of the cropped CT"
+        return StructureDvh(structure, "empty", f"no voxel{where} has its label", VOXELS, warnings=structure.notes)
     curve = dose_volume_curve(cells_of_mask(mask), dose, mask.volume_cm3)
     return StructureDvh(structure, "ok", "", VOXELS, curve, structure.notes)
 
