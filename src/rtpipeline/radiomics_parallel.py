@@ -97,13 +97,13 @@ def radiomics_client(configuration: Configuration, resources: Resources) -> Radi
 
     def start() -> RadiomicsService:
         environment = find_radiomics_python(configuration, os.environ)
-        resources.logger.info("radiomics environment: %s", environment)
+        resources.run_logger.info("radiomics environment: %s", environment)
         process = WorkerProcess(
             _SERVICE,
             log_file=resources.logs / "radiomics_workers.log",
             python=environment.python,
             environment=child_variables(threads_each),
-            logger=resources.logger,
+            logger=resources.run_logger,
         )
         return RadiomicsService(process, environment)
 

@@ -115,7 +115,7 @@ def test_a_run_killed_three_times_ends_with_the_same_tables(demo, tmp_path):
     finished = rtpipeline("demo", "--folder", tmp_path)
     assert finished.returncode == 0, finished.stdout
     assert result_tables(tmp_path / "output") == result_tables(demo.output)
-    assert not list(Path(tmp_path).rglob(".staging-*"))
+    assert not [path for path in Path(tmp_path).rglob(".*") if path.is_dir()]
 
 
 def _run_until(sign: str, folder: Path) -> None:

@@ -63,6 +63,7 @@ def ask(
         WorkerError: the model failed, the child died, or it took longer than `timeout_s` seconds.
     """
     with resources.children.borrow(f"{key}-{resources.device}", start) as child:
+        child.logger = resources.logger
         try:
             return child.call(request, timeout_s, resources.cancelled)
         except WorkerError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import logging
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -34,6 +33,7 @@ from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
 
 _STAGING_PREFIX = ".staging-"
+_SCRATCH_PREFIX = ".scratch-"
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ def run_course_stage(stage: Stage, course: Course, context: RunContext, grant: G
     clock = time.monotonic()
     logger.info("started (%d threads, %s)", grant.tokens, grant.device)
     records = input_records(stage, course, context.configuration, previous.inputs if previous else {})
-    with _staging(course, stage) as staging, tempfile.TemporaryDirectory(prefix="rtpipeline-") as scratch:
+    with _folder(course, _STAGING_PREFIX, stage) as staging, _folder(course, _SCRATCH_PREFIX, stage) as scratch:
         resources = Resources(
             threads=grant.tokens,
             device=grant.device,
             staging=staging,
-            scratch=Path(scratch),
+            scratch=scratch,
             logs=context.logs,
             children=context.children,
             logger=logger,
@@ -132,10 +132,11 @@ def stage_states(course: Course) -> dict[str, StageState]:
     return {name: state for name, state in states.items() if state is not None}
 
 
-def remove_stale_staging(course: Course) -> None:
+def remove_leftovers(course: Course) -> None:
     """Delete what a killed run left half made."""
-    for folder in sorted(course.files.folder.glob(f"{_STAGING_PREFIX}*")):
-        shutil.rmtree(folder)
+    for prefix in (_STAGING_PREFIX, _SCRATCH_PREFIX):
+        for folder in sorted(course.files.folder.glob(f"{prefix}*")):
+            shutil.rmtree(folder)
 
 
 def _outcome_of(stage: Stage, course: Course, configuration: Configuration, resources: Resources) -> Outcome:
@@ -153,9 +154,9 @@ def _outcome_of(stage: Stage, course: Course, configuration: Configuration, reso
 
 
 @contextmanager
-def _staging(course: Course, stage: Stage) -> Iterator[Path]:
-    """A folder in the course folder, so that publishing is a rename; its files never last."""
-    folder = course.files.folder / f"{_STAGING_PREFIX}{stage.name}"
+def _folder(course: Course, prefix: str, stage: Stage) -> Iterator[Path]:
+    """An empty hidden folder in the course folder, on its file system; it is gone afterwards."""
+    folder = course.path(f"{prefix}{stage.name}")
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir()

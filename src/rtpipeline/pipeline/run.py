@@ -23,7 +23,7 @@ from rtpipeline.outcome import Outcome, StageError, failed
 from rtpipeline.pipeline.cohort_stages import aggregate_results, write_reports
 from rtpipeline.pipeline.course_stage import (
     RunContext,
-    remove_stale_staging,
+    remove_leftovers,
     run_course_stage,
     stage_states,
 )
@@ -154,7 +154,7 @@ def _organize(
 
 def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) -> dict[tuple[str, str], Outcome]:
     for course in courses:
-        remove_stale_staging(course)
+        remove_leftovers(course)
     tasks = []
     for number, course in enumerate(courses):
         for stage in plan.stages:

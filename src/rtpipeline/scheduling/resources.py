@@ -40,3 +40,8 @@ class Resources:
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
     cancelled: threading.Event = field(default_factory=threading.Event)
     report_progress: Callable[[int, int], None] = lambda done, total: None
+
+    @property
+    def run_logger(self) -> logging.Logger:
+        """The logger of the whole run, for what is shared by several courses."""
+        return self.logger.logger if isinstance(self.logger, logging.LoggerAdapter) else self.logger

@@ -68,7 +68,7 @@ class WorkerProcess:
         python: the interpreter, possibly of another environment.
         arguments: command-line arguments of the module.
         environment: variables added to this process's own; a value of None removes one.
-        logger: lines that the child logs are given to it.
+        logger: lines that the child logs are given to it; whoever borrows a warm child puts its own in its place.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class WorkerProcess:
     ) -> None:
         self.name = module.rsplit(".", 1)[-1]
         self.log_file = log_file
-        self._logger = logger or logging.getLogger(__name__)
+        self.logger = logger or logging.getLogger(__name__)
         self._lock = threading.Lock()
         self._pending: dict[int, Future[Message]] = {}
         self._next_number = 0
@@ -182,12 +182,12 @@ class WorkerProcess:
         assert self._process.stdout is not None
         while (frame := _read_frame(self._process.stdout)) is not None:  # type: ignore[arg-type]
             if "log" in frame:
-                self._logger.log(frame["log"]["level"], "%s: %s", self.name, frame["log"]["message"])
+                self.logger.log(frame["log"]["level"], "%s: %s", self.name, frame["log"]["message"])
                 continue
             with self._lock:
                 future = self._pending.pop(frame["number"])
             if "error" in frame:
-                self._logger.debug("%s", frame["error"]["traceback"])
+                self.logger.debug("%s", frame["error"]["traceback"])
                 message = frame["error"]["message"]
                 pressure = frame["error"]["memory_pressure"]
                 future.set_exception(WorkerRequestError(message, memory_pressure=pressure))
