@@ -9,7 +9,16 @@ import pytest
 
 from rtpipeline.aggregate import aggregate
 from rtpipeline.config import Configuration, load_configuration
-from rtpipeline.course import CohortFiles, Course, CourseDescription, CourseFiles, DoseDecision, Plan, Prescription
+from rtpipeline.course import (
+    CohortFiles,
+    Course,
+    CourseDescription,
+    CourseFiles,
+    DoseDecision,
+    ImageSeries,
+    Plan,
+    Prescription,
+)
 from rtpipeline.organize import organize
 from rtpipeline.provenance import provenance
 from rtpipeline.report import cohort_report, course_report
@@ -128,6 +137,35 @@ def test_a_course_with_results_shows_them_and_names_stay_text(tmp_path: Path) ->
     assert "<svg" in page
     assert page.count("&lt;script&gt;alert(") > 10
     assert page == course_report(course, Configuration(), DONE, PROVENANCE)
+
+
+def test_the_same_finding_of_many_structures_is_one_thing_to_look_at(tmp_path: Path) -> None:
+    course = make_course(tmp_path)
+    finding = {**course.identifiers, "check": "dvh_present", "status": "WARNING", "message": "it lies outside"}
+    rows = [{**finding, "severity": "medium", "subject": f"auto: organ{i}"} for i in range(9)]
+    rows.append({**finding, "severity": "low", "subject": "auto: minor", "message": "not worth a look"})
+    write_parquet(course.files.quality_control, QUALITY_CONTROL, rows)
+    page = course_report(course, Configuration(), {"quality_control": DONE["dvh"]}, PROVENANCE)
+    verdict = page[page.index("<section") : page.index("</section>")]
+    assert "2 things to look at" in verdict  # the warning of the course itself is the other
+    assert "auto: organ5 and 3 more: it lies outside" in verdict
+    assert "minor" not in verdict
+
+
+def test_images_that_are_gone_are_said_to_be(tmp_path: Path) -> None:
+    course = make_course(tmp_path)
+    image = ImageSeries(
+        key="CT",
+        modality="CT",
+        folder="DICOM/CT",
+        series_instance_uid="1.2.3",
+        study_instance_uid="1.2",
+        instance_count=3,
+    )
+    course = Course(course.files, course.description.model_copy(update={"images": (image,)}))
+    page = course_report(course, Configuration(), {}, PROVENANCE)
+    assert "The images cannot be shown" in page
+    assert_self_contained(page)
 
 
 def test_a_failed_stage_hides_the_table_that_an_earlier_run_left(tmp_path: Path) -> None:

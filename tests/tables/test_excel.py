@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,18 @@ def test_same_tables_same_bytes(tmp_path: Path) -> None:
         write_workbook(tmp_path / name, {"one": table, "two": table}, complete_in="t.parquet")
     assert (tmp_path / "a.xlsx").read_bytes() == (tmp_path / "b.xlsx").read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.xlsx", "b.xlsx"]
+
+
+def test_the_time_zone_does_not_change_a_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = []
+    for zone in ("Pacific/Kiritimati", "America/Anchorage"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        write_workbook(tmp_path / "t.xlsx", {"t": pa.table({"a": [1]})})
+        contents.append((tmp_path / "t.xlsx").read_bytes())
+    monkeypatch.undo()
+    time.tzset()
+    assert contents[0] == contents[1]
 
 
 def test_header_is_frozen_bold_and_filtered(tmp_path: Path) -> None:

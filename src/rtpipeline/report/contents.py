@@ -114,7 +114,7 @@ def slices(course: Course, configuration: Configuration) -> Markup | Absent:
         dose = read_dose(course.files.dose) if course.files.dose.exists() else None
         structures = _to_draw(course_structures(course, configuration))
         outlines = [Outline(structure.roi_name, structure.mask(image.grid)) for structure in structures]
-    except (DicomError, StageError) as error:
+    except (DicomError, StageError, OSError) as error:
         return Absent(f"The images cannot be shown: {error}")
     outlines = [outline for outline in outlines if not outline.mask.is_empty]
     middle = image.grid.index_to_world((np.array(image.grid.shape[::-1], float) - 1) / 2)

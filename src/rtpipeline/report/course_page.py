@@ -13,6 +13,7 @@ from rtpipeline.report.methods import methods_text
 from rtpipeline.report.page import STAGE_LABELS, Absent, counted, render
 
 USABLE = ("ok", "partial")
+_MOST_NAMES = 6
 
 
 def course_report(course: Course, configuration: Configuration, states: States, provenance: Mapping[str, Any]) -> str:
@@ -80,15 +81,26 @@ def _attention(
         if state["status"] not in ("ok", "skipped")
     ]
     if not isinstance(checks, Absent):
-        found += [
-            {"status": check["status"], "text": f"{check['subject'] or 'course'}: {check['message']}"}
-            for check in checks
-            if check["status"] == "FAIL" or (check["status"] == "WARNING" and check["severity"] != "low")
-        ]
+        found += _weighty(checks)
     incomplete = [row["roi_name"] for row in dvh_problems if row["segmentation_source"] in DRAWN_SOURCES]
     if incomplete:
         number = counted(len(incomplete), "drawn structure")
-        found.append({"status": "warning", "text": f"DVH: {number} without a complete curve: {', '.join(incomplete)}"})
+        found.append({"status": "warning", "text": f"DVH: {number} without a complete curve: {_listed(incomplete)}"})
     found += [{"status": "warning", "text": warning} for warning in course.description.warnings]
     order = {"failed": 0, "missing": 0, "FAIL": 1, "partial": 2}
     return sorted(found, key=lambda item: order.get(item["status"], 3))
+
+
+def _weighty(checks: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Failed checks and warnings that matter; the same finding of several structures is one item."""
+    subjects: dict[tuple[str, str], list[str]] = {}
+    for check in checks:
+        if check["status"] == "FAIL" or (check["status"] == "WARNING" and check["severity"] != "low"):
+            subjects.setdefault((check["status"], check["message"]), []).append(check["subject"] or "course")
+    return [{"status": status, "text": f"{_listed(names)}: {message}"} for (status, message), names in subjects.items()]
+
+
+def _listed(names: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
