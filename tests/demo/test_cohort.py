@@ -118,6 +118,23 @@ def test_drawn_volume_is_the_ellipsoids(objects, patient: str):
     assert area * 3.0 == pytest.approx(expected, rel=0.02)
 
 
+def test_one_dose_covers_the_patient_and_the_others_do_not(objects):
+    def corners(dose):
+        first = np.asarray(dose.ImagePositionPatient, float)
+        size = np.array([dose.Columns, dose.Rows, dose.NumberOfFrames], float)
+        return first, first + (size - 1) * 4.0
+
+    low, high = corners(_one(objects, "DEMO-001", "RTDOSE")[0])
+    assert np.all(low < [-86, -68, -90])
+    assert np.all(high > [86, 68, 90])
+    for dose in _one(objects, "DEMO-002", "RTDOSE"):
+        low, high = corners(dose)
+        target = anatomy_of("DEMO-002").planning_target
+        assert np.all(low < np.array(target.centre_mm) - target.radii_mm)
+        assert np.all(high > np.array(target.centre_mm) + target.radii_mm)
+        assert low[2] > -86
+
+
 def test_organ_codes_survive_the_noise():
     values = anatomy_of("DEMO-001").ct().values
     organ = anatomy_of("DEMO-001").organs["liver"]

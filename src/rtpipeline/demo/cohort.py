@@ -1,8 +1,9 @@
 """The synthetic cohort: who is in it, and its files.
 
 DEMO-001 a whole course with a record of every fraction, two of them on one day · DEMO-002 a course with a boost plan
-(50 Gy in 25 fractions and 16 Gy in 8) · DEMO-003 CT and structures only · DEMO-004 CT and MR in one frame of
-reference, each with structures · DEMO-005 CT and PET in one frame of reference, each with structures.
+(50 Gy in 25 fractions and 16 Gy in 8), whose dose grids do not cover the whole patient · DEMO-003 CT and structures
+only · DEMO-004 CT and MR in one frame of reference, each with structures · DEMO-005 CT and PET in one frame of
+reference, each with structures.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from rtpipeline.imaging.grid import Grid, Volume
 
 TUMOUR_RADIUS_MM = {"DEMO-001": 15.0, "DEMO-002": 18.0, "DEMO-003": 13.0, "DEMO-004": 16.0, "DEMO-005": 20.0}
 DOSE_SPACING_MM = 4.0
+WHOLE_PATIENT_DOSE_GRID = Grid.uniform((-93.1, -74.2, -92.3), (DOSE_SPACING_MM,) * 3, (47, 38, 47))
+"""Off the CT's grid, and larger than the body."""
 BOOST_MARGIN_MM = 2.0
 
 
@@ -76,7 +79,7 @@ def _full_course(patient: str) -> list[Dataset]:
     images, structures = _planning_images(study)
     target = anatomy_of(patient).planning_target
     the_plan = plan(study, "Lung60", structures, "PTV", target, prescription_gy=60.0, fractions=20, date="20240110")
-    the_dose = dose(study, "Lung60", the_plan, dose_gy(target, 60.0, _dose_grid(target)))
+    the_dose = dose(study, "Lung60", the_plan, dose_gy(target, 60.0, WHOLE_PATIENT_DOSE_GRID))
     fractions = _schedule(datetime.date(2024, 1, 15), range(1, 21), twice_on_day_of=5)
     records = [treatment_record(study, "Lung60", the_plan, fraction) for fraction in fractions]
     return [*images, structures, the_plan, the_dose, *records]
