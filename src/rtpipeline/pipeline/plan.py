@@ -50,8 +50,10 @@ class RunPlan:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the user should know about the devices before anything starts."""
-        return tuple(dict.fromkeys(devices.note for devices in self.slots.values() if devices.note))
+        """What the user should know before anything starts about the devices that the stages of this plan use."""
+        used = {stage.slots for stage in self.stages}
+        notes = (devices.note for name, devices in self.slots.items() if name in used and devices.note)
+        return tuple(dict.fromkeys(notes))
 
     def tokens(self, stage: Stage, configuration: Configuration) -> int:
         """The CPU tokens that a stage holds: what it asks for, clipped to the budget."""
