@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtpipeline.imaging.contours import LARGE_GAP_RATIO, group_by_plane, slabs_mm
-from rtpipeline.imaging.grid import FloatArray
+from rtpipeline.imaging.contours import LARGE_GAP_RATIO, group_by_plane
+from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray
 from rtpipeline.imaging.planar_region import PlanarRegion, region_of
 
 PLANARITY_TOLERANCE_MM = 0.1
@@ -82,7 +82,7 @@ def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | N
     axes = _axes(contours)
     planes = group_by_plane(contours, axes[:, 2])
     offsets = np.array([plane.offset_mm for plane in planes])
-    low, high = slabs_mm(offsets, _image_gap(offsets, image_plane_spacing_mm))
+    low, high = slab_bounds_mm(offsets, _image_gap(offsets, image_plane_spacing_mm))
     regions = [region_of([contour @ axes[:, :2] for contour in plane.contours]) for plane in planes]
     duplicates = len(contours) - sum(len(plane.contours) for plane in planes)
     united = sum(region.united for region in regions)
@@ -92,6 +92,30 @@ def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | N
         slabs=tuple(slab for slab in slabs if slab.region.area_mm2 > 0),
         warnings=(*_contour_warnings(duplicates, united), *_gap_warnings(offsets, image_plane_spacing_mm)),
     )
+
+
+def slab_bounds_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper bounds (n,) of the slabs that planes of contours stand for.
+
+    Half of the gap to either neighbour, so that neighbours meet, also where gaps differ. A gap of more than
+    `LARGE_GAP_RATIO` times the median is a space between two parts: there, and at the ends, a plane reaches as far
+    as half of its other gap, but no more than half the median. Of two or three planes that lie further apart than
+    two images, each stands for one image.
+
+    Args:
+        offsets_mm: (n,) strictly increasing positions of the planes along their normal.
+        image_gap_mm: spacing of the images that they were drawn on; the thickness of a single plane.
+    """
+    gaps = np.diff(offsets_mm)
+    typical = float(np.median(gaps)) if len(gaps) else image_gap_mm
+    if 0 < len(gaps) < 3 and typical > 2 * image_gap_mm + POSITION_TOLERANCE_MM:
+        typical = image_gap_mm
+    joined = gaps <= LARGE_GAP_RATIO * typical
+    below = np.concatenate([[np.nan], np.where(joined, gaps / 2, np.nan)])
+    above = np.concatenate([np.where(joined, gaps / 2, np.nan), [np.nan]])
+    free = np.fmin(np.fmin(below, above), typical / 2)
+    below, above = np.where(np.isnan(below), free, below), np.where(np.isnan(above), free, above)
+    return offsets_mm - below, offsets_mm + above
 
 
 def _image_gap(offsets: FloatArray, image_plane_spacing_mm: float | None) -> float:
