@@ -133,8 +133,14 @@ def test_a_warm_child_gives_the_bytes_of_a_fresh_one(tmp_path: Path, weights: Pa
 
 
 def test_no_process_is_started_where_the_counts_are_one(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
-    descendants = _watch_descendants(lambda: _segment(make_course(tmp_path, phantom(planes=62)), weights, warm))
-    assert [name for name in descendants if "resource_tracker" not in name and "totalsegmentator" not in name] == []
+    outcomes: list[Outcome] = []
+    course = make_course(tmp_path, phantom(planes=62))
+    descendants = _watch_descendants(lambda: outcomes.append(_segment(course, weights, warm)))
+    assert [outcome.reason for outcome in outcomes] == [""]
+    started_by_imports = ("hostname", "resource_tracker")
+    lasting = [name for name in descendants if not any(word in name for word in started_by_imports)]
+    assert len(lasting) == 1
+    assert "rtpipeline.inference.totalsegmentator" in lasting[0]
 
 
 @pytest.mark.end_to_end
@@ -143,10 +149,12 @@ def test_more_processes_reach_nnunet_and_give_the_same_labels(
 ) -> None:
     painted = phantom()
     course = make_course(tmp_path, painted)
-    descendants = _watch_descendants(
-        lambda: _segment(course, weights, warm, num_proc_preprocessing=1, num_proc_export=2)
-    )
-    assert len([name for name in descendants if "spawn_main" in name]) == 3  # one prepares, two export
+    outcomes: list[Outcome] = []
+    options = {"num_proc_preprocessing": 1, "num_proc_export": 2}
+    descendants = _watch_descendants(lambda: outcomes.append(_segment(course, weights, warm, **options)))
+    assert [outcome.reason for outcome in outcomes] == [""]
+    managers, preparing, exporting = 2, 1, 2
+    assert len([name for name in descendants if "spawn_main" in name]) == managers + preparing + exporting
     np.testing.assert_array_equal(_labels(course), painted.organs)
 
 

@@ -6,6 +6,7 @@ It stays alive between requests, so its imports and its loaded models are paid f
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import tempfile
 import time
 from pathlib import Path
@@ -90,4 +91,5 @@ class Predictor:
 
 
 if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")  # nothing forks from a process with threads
     serve(Predictor().predict)

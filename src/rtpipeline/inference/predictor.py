@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import pickle
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ def predictor_class(limits: Limits, loaded: dict[Any, dict[str, Any]]) -> type[A
                 "inference_allowed_mirroring_axes": self.allowed_mirroring_axes,
             }
 
+        @functools.wraps(nnUNetPredictor.predict_from_files)  # which writes down its own signature's values
         def predict_from_files(self, source: Any, target: Any, **options: Any) -> Any:
             torch.set_num_threads(limits.threads)
             if isinstance(source, str):

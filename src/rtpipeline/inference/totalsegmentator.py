@@ -8,6 +8,7 @@ TotalSegmentator keeps its settings (`TOTALSEG_HOME_DIR`, a folder of this proce
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import tempfile
 import time
@@ -114,4 +115,5 @@ class Segmenter:
 
 
 if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")  # nothing forks from a process with threads
     serve(Segmenter().segment)
