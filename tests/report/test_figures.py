@@ -71,3 +71,17 @@ def test_slices_without_dose_and_without_body() -> None:
     grid = Grid.uniform((0.0, 0.0, 0.0), (2.0, 2.0, 3.0), (10, 10, 10))
     air = Volume(grid, np.full(grid.shape, -1000.0))
     assert slices_figure(air, None, [], np.array([9.0, 9.0, 14.0]), "x").startswith("<img ")
+
+
+def test_an_image_of_one_plane_is_shown_although_the_target_lies_elsewhere() -> None:
+    grid = Grid.uniform((0.0, 0.0, 50.0), (2.0, 2.0, 3.0), (20, 16, 1))
+    image = Volume(grid, np.full(grid.shape, 40.0))
+    assert slices_figure(image, None, [], np.array([9.0, 9.0, 14.0]), "x").startswith("<img ")
+
+
+def test_an_oblique_image_is_shown() -> None:
+    cosine, sine = np.cos(0.3), np.sin(0.3)
+    direction = np.array([[1, 0, 0], [0, cosine, -sine], [0, sine, cosine]])
+    grid = Grid.uniform((0.0, 0.0, 0.0), (2.0, 2.0, 3.0), (20, 20, 20), direction)
+    image = Volume(grid, np.full(grid.shape, 40.0))
+    assert slices_figure(image, image, [], np.array([9.0, 9.0, 14.0]), "x").startswith("<img ")

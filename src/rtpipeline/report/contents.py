@@ -99,9 +99,11 @@ def dvh_rows(course: Course, states: States) -> list[dict[str, Any]] | Absent:
 
 
 def dvh_problems(course: Course, states: States) -> list[dict[str, Any]]:
-    """The structures without a complete dose-volume curve, and why."""
+    """The structures without a complete dose-volume curve, and why; drawn ones first."""
     table = table_of(course.files.dvh_status, "dvh", states)
-    return [] if isinstance(table, Absent) else [row for row in table.to_pylist() if row["status"] != "ok"]
+    rows = [] if isinstance(table, Absent) else table.to_pylist()
+    incomplete = [row for row in rows if row["status"] != "ok"]
+    return sorted(incomplete, key=lambda row: row["segmentation_source"] not in DRAWN_SOURCES)
 
 
 def slices(course: Course, configuration: Configuration) -> Markup | Absent:

@@ -26,6 +26,7 @@ WINDOW_HU = (-160.0, 240.0)
 LOWEST_DOSE_SHOWN = 0.1
 """Of the highest dose; less is not coloured."""
 _WIDTH = 12.4
+_HIGHEST = 6.5
 _AIR_HU = -1000.0
 _BODY_HU = -300.0
 _BODY_FRACTION = 0.06
@@ -51,13 +52,13 @@ def slices_figure(
         image: CT in HU.
         dose: in Gy, on any grid; None colours nothing.
         outlines: on the image's grid or parts of it.
-        through_mm: (3,) world position.
+        through_mm: (3,) world position; where it is outside the image, planes go through the image's nearest point.
         description: for those who cannot see the figure.
     """
-    grids = {view: _cropped_to_body(image, view_grid(image.grid, view, through_mm)) for view in VIEW_DIRECTIONS}
+    grids = _view_grids(image, through_mm)
     widths = [grid.columns / grid.rows for grid in grids.values()]
-    figure = Figure(figsize=(_WIDTH, min((_WIDTH - 1.2) / sum(widths) + 0.7, _WIDTH)), layout="constrained")
-    all_axes = figure.subplots(1, 3, width_ratios=widths)
+    figure = Figure(figsize=(_WIDTH, min((_WIDTH - 1.2) / sum(widths) + 0.7, _HIGHEST)), layout="constrained")
+    all_axes = figure.subplots(1, len(grids), width_ratios=widths, squeeze=False)[0]
     highest = float(np.nanmax(dose.values)) if dose is not None else 0.0
     colour_of = colours([outline.name for outline in outlines])
     shown: list[str] = []
@@ -82,12 +83,21 @@ def slices_figure(
     return png(figure, description)
 
 
+def _view_grids(image: Volume, through_mm: FloatArray) -> dict[View, Grid]:
+    """The planes to draw; an image of a single plane has only that one."""
+    last = np.array(image.grid.shape[::-1], float) - 1
+    inside = image.grid.index_to_world(np.clip(image.grid.world_to_index(through_mm), 0, last))
+    grids = {view: view_grid(image.grid, view, inside) for view in VIEW_DIRECTIONS}
+    drawable = {view: grid for view, grid in grids.items() if min(grid.rows, grid.columns) > 1}
+    return {view: _cropped_to_body(image, grid) for view, grid in drawable.items()}
+
+
 def _cropped_to_body(image: Volume, grid: Grid) -> Grid:
     """The part of a picture's grid that holds the patient, so that air around takes no room."""
     body = resample(image, grid, interpolation="linear", outside=_AIR_HU).values[0] > _BODY_HU
     rows, columns = (np.flatnonzero(body.mean(axis=axis) > _BODY_FRACTION) for axis in (1, 0))
     if len(rows) == 0 or len(columns) == 0:
-        return grid
+        return grid  # nothing but air: shown whole
     return grid.crop(
         slice(0, 1),
         slice(max(rows[0] - _RIM, 0), min(rows[-1] + _RIM, grid.rows)),
