@@ -222,6 +222,7 @@ def test_a_cohort_report_links_to_courses_and_tables(tmp_path: Path) -> None:
         if link and not link.startswith(("#", "..")):
             assert cohort.table(Path(link).stem, Path(link).suffix).is_file()
     assert "2 courses" in page
+    assert "2 things to look at" in page  # the segmentation that failed, and the check that failed
     assert "12 s" in page
     assert "2 min 10 s" in page
 

@@ -57,14 +57,16 @@ def matrix(courses: Sequence[Course], states: CourseStates) -> dict[str, Any]:
     return {"stages": [STAGE_LABELS[name] for name in known], "rows": rows}
 
 
-def problems(courses: Sequence[Course], states: CourseStates) -> list[dict[str, Any]]:
-    """The same reason of the same stage once, with the courses it holds for; most courses first."""
+def problems(courses: Sequence[Course], cohort: CohortFiles, states: CourseStates) -> list[dict[str, Any]]:
+    """Stages that are not complete, and checks that failed: each reason once, with the courses it holds for."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for course in courses:
         for name, state in states.get(course.key, {}).items():
             if state["status"] not in ("ok", "skipped"):
                 key = (STAGE_LABELS.get(name, name), state["status"], state.get("reason", ""))
                 found.setdefault(key, []).append(course.key)
+    for course, message in _failed_checks(courses, cohort):
+        found.setdefault((STAGE_LABELS["quality_control"], "fail", message), []).append(course)
     rows = [
         {"stage": stage, "status": status, "reason": reason, "courses": keys}
         for (stage, status, reason), keys in found.items()
@@ -182,6 +184,19 @@ def files(cohort: CohortFiles) -> list[dict[str, Any]]:
         links = [{"name": suffix[1:], "file": path.with_suffix(suffix).name} for suffix in suffixes]
         rows.append({"name": table.name, "description": table.description, "rows": count, "links": links})
     return rows
+
+
+def _failed_checks(courses: Sequence[Course], cohort: CohortFiles) -> list[tuple[str, str]]:
+    """Course and message of each check that failed."""
+    table = table_of(cohort, "qc_reports")
+    if isinstance(table, Absent):
+        return []
+    keys = {tuple(course.identifiers.values()): course.key for course in courses}
+    return [
+        (keys[row["patient_id"], row["course_id"]], f"{row['subject'] or 'course'}: {row['message']}")
+        for row in table.to_pylist()
+        if row["status"] == "FAIL" and row["check"] != "overall" and (row["patient_id"], row["course_id"]) in keys
+    ]
 
 
 def _target_curve(course: Course) -> Curve | None:

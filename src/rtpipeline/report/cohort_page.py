@@ -41,7 +41,7 @@ def cohort_report(
         "cards": _cards(courses),
         "decisions": Counter(course.description.dose_decision.label for course in courses),
         "matrix": cohort_contents.matrix(courses, states),
-        "problems": cohort_contents.problems(courses, states),
+        "problems": cohort_contents.problems(courses, cohort, states),
         "times": cohort_contents.times(courses, states, seconds or {}),
         "dose_overview": cohort_contents.dose_overview(courses, states),
         "analysis": cohort_contents.analysis_rows(cohort),
