@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 import threading
@@ -22,6 +23,7 @@ from rtpipeline.course import (
 from rtpipeline.organize import organize
 from rtpipeline.provenance import provenance
 from rtpipeline.report import cohort_report, course_report
+from rtpipeline.tables.atomic import write_text
 from rtpipeline.tables.definitions.dvh import DVH_CURVES, DVH_METRICS, DVH_STATUS
 from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL
 from rtpipeline.tables.definitions.radiomics import RADIOMICS_LEDGER
@@ -211,6 +213,8 @@ def test_a_cohort_report_links_to_courses_and_tables(tmp_path: Path) -> None:
     courses = [make_course(tmp_path, patient) for patient in ("P1", "P2")]
     for course in courses:
         write_tables(course)
+        for name, state in DONE.items():
+            write_text(course.files.state(name), json.dumps(state))
     aggregate(courses, cohort, Configuration(), threads=1, logger=logging.getLogger("test"))
     states = {course.key: DONE for course in courses}
     page = cohort_report(courses, cohort, states, PROVENANCE, {"organize": 12.0})

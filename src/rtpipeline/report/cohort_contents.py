@@ -65,8 +65,8 @@ def problems(courses: Sequence[Course], cohort: CohortFiles, states: CourseState
             if state["status"] not in ("ok", "skipped"):
                 key = (STAGE_LABELS.get(name, name), state["status"], state.get("reason", ""))
                 found.setdefault(key, []).append(course.key)
-    for course, message in _failed_checks(courses, cohort):
-        found.setdefault((STAGE_LABELS["quality_control"], "fail", message), []).append(course)
+    for course_key, message in _failed_checks(courses, cohort):
+        found.setdefault((STAGE_LABELS["quality_control"], "fail", message), []).append(course_key)
     rows = [
         {"stage": stage, "status": status, "reason": reason, "courses": keys}
         for (stage, status, reason), keys in found.items()
@@ -187,7 +187,7 @@ def files(cohort: CohortFiles) -> list[dict[str, Any]]:
 
 
 def _failed_checks(courses: Sequence[Course], cohort: CohortFiles) -> list[tuple[str, str]]:
-    """Course and message of each check that failed."""
+    """Key of the course and message of each check that failed."""
     table = table_of(cohort, "qc_reports")
     if isinstance(table, Absent):
         return []
