@@ -136,6 +136,58 @@ def test_a_single_plane_has_the_thickness_of_its_file(tmp_path: Path) -> None:
     assert load_image(tmp_path).grid.plane_spacing_mm == 4.0
 
 
+def test_a_scout_view_in_the_series_is_left_out(tmp_path: Path) -> None:
+    write_series(tmp_path, grid_of(), STORED)
+    shutil.copy(tmp_path / "0001.dcm", tmp_path / "scout.dcm")
+    edit(
+        tmp_path / "scout.dcm",
+        SOPInstanceUID="1.2.3",
+        ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"],
+        ImageOrientationPatient=[1, 0, 0, 0, 0, -1],
+    )
+    assert np.array_equal(load_image(tmp_path).values, STORED - 1000.0)
+
+
+def sequence(**attributes: object) -> pydicom.Sequence:
+    item = pydicom.Dataset()
+    for keyword, value in attributes.items():
+        setattr(item, keyword, value)
+    return pydicom.Sequence([item])
+
+
+@pytest.mark.parametrize("position", ["HFS", "FFS", "oblique"])
+def test_an_enhanced_multi_frame_image(position: str, tmp_path: Path) -> None:
+    grid = grid_of(position)
+    file = write_series(tmp_path, grid, STORED)[0]
+    for other in tmp_path.iterdir():
+        if other != file:
+            other.unlink()
+    dataset = pydicom.dcmread(file)
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope"):
+        delattr(dataset, keyword)
+    shared = sequence(
+        PixelMeasuresSequence=sequence(PixelSpacing=[0.9, 1.3], SliceThickness=2.5),
+        PlaneOrientationSequence=sequence(ImageOrientationPatient=grid.direction[:, :2].T.ravel().tolist()),
+    )
+    order = np.random.default_rng(0).permutation(grid.planes)
+    frames = []
+    for plane in order:
+        world = grid.index_to_world(np.array([0.0, 0.0, plane])).tolist()
+        frames += sequence(
+            PlanePositionSequence=sequence(ImagePositionPatient=world),
+            PixelValueTransformationSequence=sequence(RescaleSlope=1.0 + plane, RescaleIntercept=-5.0),
+        )
+    dataset.SharedFunctionalGroupsSequence = shared
+    dataset.PerFrameFunctionalGroupsSequence = pydicom.Sequence(frames)
+    dataset.NumberOfFrames = grid.planes
+    dataset.PixelData = STORED[order].astype("<i2").tobytes()
+    dataset.save_as(file)
+    volume = load_image(tmp_path)
+    assert volume.grid.same_as(grid)
+    expected = STORED * (1.0 + np.arange(grid.planes))[:, None, None] - 5.0
+    assert volume.values == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.real_data
 @pytest.mark.parametrize(
     "folder", ["LUNG1-001/CT", "IBSI-1/dicom/image", "STS/STS_025/CT/image", "STS/STS_042/PET/image"]

@@ -201,6 +201,7 @@ def test_group_by_plane_sorts_and_drops_duplicates() -> None:
         ([0.0, 3.0, 6.0, 24.0, 27.0, 30.0], [3.0] * 6),
         ([0.0, 30.0], [3.0, 3.0]),
         ([0.0, 1.0, 2.0, 3.0], [1.0] * 4),
+        ([0.0, 1.0, 4.0, 7.0, 10.0], [1.0, 2.0, 3.0, 3.0, 3.0]),
     ],
 )
 def test_slabs(offsets: list[float], thickness: list[float]) -> None:

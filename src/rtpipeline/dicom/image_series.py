@@ -17,7 +17,9 @@ from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid, Vol
 
 DIRECTION_TOLERANCE = 1e-3
 SIDEWAYS_TOLERANCE_MM = 0.1
-"""Planes whose first pixels are this far from a line along the normal are a sheared stack (a tilted gantry)."""
+SIDEWAYS_TOLERANCE = 1e-3
+"""Planes whose first pixels are this far, or this part of the stack's height, from a line along the normal are a
+sheared stack (a tilted gantry). Directions with few decimals stay below that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,7 @@ def read_geometry(folder: Path) -> SeriesGeometry:
         DicomError: as `load_image`.
     """
     headers = [(file, _header(file)) for file in _image_files(folder)]
+    headers = [entry for entry in headers if not _is_localizer(entry[1])] or headers
     if not headers:
         raise DicomError(f"{folder}: there is no image in this folder")
     _refuse_mixed_series(headers)
@@ -136,6 +139,12 @@ def _header(file: Path) -> pydicom.Dataset:
     if "SOPClassUID" not in header or "Rows" not in header:
         raise DicomError(f"{file} is not a DICOM image")
     return header
+
+
+def _is_localizer(header: pydicom.Dataset) -> bool:
+    """Whether this is a scout view, which some scanners put into the series that was planned on it."""
+    kinds = header.get("ImageType") or ()
+    return "LOCALIZER" in ([kinds] if isinstance(kinds, str) else list(kinds))
 
 
 def _refuse_mixed_series(headers: Sequence[tuple[Path, pydicom.Dataset]]) -> None:
@@ -264,7 +273,8 @@ def _refuse_shear(planes: Sequence[ImagePlane], direction: FloatArray) -> None:
     positions = np.array([plane.position_mm for plane in planes])
     sideways = (positions - positions[0]) @ direction[:, :2]
     shift = float(np.abs(sideways).max())
-    if shift > SIDEWAYS_TOLERANCE_MM:
+    height = float(np.ptp(positions @ direction[:, 2]))
+    if shift > max(SIDEWAYS_TOLERANCE_MM, SIDEWAYS_TOLERANCE * height):
         raise DicomError(
             f"{planes[0].file.parent}: the planes are shifted sideways by up to {shift:.2f} mm (a tilted gantry); "
             "resample the series onto a rectangular grid first"

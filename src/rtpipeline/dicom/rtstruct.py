@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import RTStructureSetStorage
 
 from rtpipeline.dicom.atomic import save
-from rtpipeline.dicom.decimal_strings import coordinate_bytes, coordinates
+from rtpipeline.dicom.decimal_strings import COORDINATE_DECIMALS, coordinate_bytes, coordinates
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.identifiers import derived_uid
 from rtpipeline.dicom.image_series import SeriesGeometry, read_geometry
@@ -154,7 +154,7 @@ def write_structure_set(
         _append(dataset, geometry, roi, first + position, observation + position)
         digest.update(f"{roi.name}\x1f{roi.interpreted_type}\x1f".encode())
         for contour in roi.contours:
-            digest.update(coordinate_bytes(contour))
+            digest.update(np.round(contour, COORDINATE_DECIMALS).tobytes())
     dataset.SOPInstanceUID = derived_uid("RTSTRUCT", label, digest.hexdigest())
     dataset.SeriesInstanceUID = derived_uid("RTSTRUCT series", label, digest.hexdigest())
     save(path, dataset)

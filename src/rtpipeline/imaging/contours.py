@@ -63,16 +63,19 @@ def rasterise_with_notes(contours: Sequence[FloatArray], grid: Grid) -> tuple[Ma
     offsets = np.array([plane.offset_mm for plane in planes]) - start_mm
     taken, gap_note = _planes_taken(offsets, grid, planes)
     notes.extend(gap_note)
-    values = np.zeros(grid.shape, dtype=np.bool_)
+    pixels = [[grid.world_to_index(contour)[:, :2] for contour in plane.contours] for plane in planes]
+    box = _pixel_box([points for plane in pixels for points in plane], grid)
+    part = grid.crop(slice(0, grid.planes), *box)
+    corner = np.array([box[1].start, box[0].start], float)
+    values = np.zeros(part.shape, dtype=np.bool_)
     united = 0
     for source in np.unique(taken[taken >= 0]):
-        indices = [grid.world_to_index(contour)[:, :2] for contour in planes[source].contours]
-        image, overlapping = _fill_plane(indices, grid.rows, grid.columns)
+        image, overlapping = _fill_plane([points - corner for points in pixels[source]], part.rows, part.columns)
         united += overlapping
         values[taken == source] = image
     if united:
         notes.append(f"contours overlap without containing each other on {united} planes and were united")
-    return Mask.cropped(grid, values), tuple(notes)
+    return Mask.cropped(part, values), tuple(notes)
 
 
 def polygon_area_mm2(contour: FloatArray) -> float:
@@ -107,8 +110,8 @@ def slabs_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, F
     """Lower and upper bound (n,) of the slab of tissue that each plane of contours stands for.
 
     Half the way to the next plane of contours on either side, but no more than half the median gap: a larger gap is
-    a gap between two parts. At the ends, and for a single plane, half the median gap or half of `image_gap_mm`.
-    With fewer than four planes whose median gap is more than twice `image_gap_mm`, the planes are single ones.
+    a gap between two parts. A plane at an end counts as much outwards as inwards; a single plane stands for
+    `image_gap_mm`. With fewer than four planes whose median gap is more than twice `image_gap_mm`, the planes are single ones.
 
     Args:
         offsets_mm: (n,) strictly increasing offsets of the planes of contours.
@@ -119,8 +122,8 @@ def slabs_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, F
     if len(gaps) < 3 and cap > 2 * image_gap_mm + POSITION_TOLERANCE_MM:
         cap = image_gap_mm
     halves = np.minimum(gaps, cap) / 2
-    end = np.array([min(cap, float(gaps.min())) / 2 if len(gaps) else cap / 2])
-    return offsets_mm - np.concatenate([end, halves]), offsets_mm + np.concatenate([halves, end])
+    first, last = (halves[:1], halves[-1:]) if len(gaps) else (np.array([cap / 2]), np.array([cap / 2]))
+    return offsets_mm - np.concatenate([first, halves]), offsets_mm + np.concatenate([halves, last])
 
 
 def _empty(grid: Grid) -> Mask:
@@ -129,7 +132,7 @@ def _empty(grid: Grid) -> Mask:
 
 def _split_by_tilt(contours: Sequence[FloatArray], grid: Grid) -> tuple[list[FloatArray], int]:
     """The contours that lie in a plane parallel to the grid's, and the number of the others."""
-    tolerance = 0.25 * float(np.min(grid.plane_thicknesses_mm))
+    tolerance = 0.5 * float(np.min(grid.plane_thicknesses_mm))
     flat = [contour for contour in contours if np.ptp(contour @ grid.direction[:, 2]) <= tolerance]
     return flat, len(contours) - len(flat)
 
@@ -170,6 +173,14 @@ def _planes_taken(
     last_begun = np.searchsorted(lower - POSITION_TOLERANCE_MM, grid.plane_offsets_mm, side="right") - 1
     inside = (last_begun >= 0) & (grid.plane_offsets_mm < upper[last_begun] - POSITION_TOLERANCE_MM)
     return np.where(inside, last_begun, -1), notes
+
+
+def _pixel_box(polygons: Sequence[FloatArray], grid: Grid) -> tuple[slice, slice]:
+    """Rows and columns of the image that polygons in (column, row) indices reach; one pixel where they reach none."""
+    points = np.concatenate(polygons)
+    low = np.clip(np.floor(points.min(axis=0)), 0, [grid.columns - 1, grid.rows - 1]).astype(int)
+    high = np.clip(np.ceil(points.max(axis=0)) + 1, low + 1, [grid.columns, grid.rows]).astype(int)
+    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
 def _on_voxel_edges(planes: Sequence[ContourPlane], grid: Grid) -> bool:
