@@ -29,9 +29,8 @@ def copy_file(source: Path, target: Path, *, hard_link: bool) -> None:
     if hard_link and _linked(source, target):
         return
     status = source.stat()
-    with source.open("rb") as original, target.open("wb") as copy:
-        if not _shared_blocks(original.fileno(), copy.fileno()):
-            shutil.copyfileobj(original, copy, 1 << 20)
+    if not _shared_blocks(source, target):
+        shutil.copyfile(source, target)
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
@@ -45,11 +44,20 @@ def _linked(source: Path, target: Path) -> bool:
     return True
 
 
-def _shared_blocks(source: int, target: int) -> bool:
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError as error:
-        if error.errno not in _CANNOT_SHARE:
-            raise
+_NOT_SHARING: set[tuple[int, int]] = set()
+"""Pairs of file systems between which blocks were found not to be shared, so that it is not tried for every file."""
+
+
+def _shared_blocks(source: Path, target: Path) -> bool:
+    devices = (source.stat().st_dev, target.parent.stat().st_dev)
+    if devices in _NOT_SHARING:
         return False
+    with source.open("rb") as original, target.open("wb") as copy:
+        try:
+            fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
+        except OSError as error:
+            if error.errno not in _CANNOT_SHARE:
+                raise
+            _NOT_SHARING.add(devices)
+            return False
     return True

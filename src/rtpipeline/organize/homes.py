@@ -210,12 +210,12 @@ def _place_dose(dose: RtDose, plans: set[str], homes: Homes) -> tuple[Place, ...
     places = [place for uid in dose.refers.plan_uids if uid in plans for place in homes.places[uid]]
     if places:
         return tuple(dict.fromkeys(places))
-    for uid in dose.refers.structure_set_uids:
-        if found := homes.places.get(uid, ())[:1]:
-            homes.sentences[dose.uid] = f"dose {dose.uid}: its plan is not in the input; linked by its structure set"
-            return found
     frame, study = dose.header.frame_of_reference_uid, dose.header.study_instance_uid
     why = "its plan is not in the input" if dose.refers.plan_uids else "it names no plan"
+    for uid in dose.refers.structure_set_uids:
+        if found := homes.places.get(uid, ())[:1]:
+            homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its structure set"
+            return found
     if found := homes.of_frame(frame, study)[:1]:
         homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its frame of reference"
         return found

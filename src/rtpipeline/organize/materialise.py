@@ -80,7 +80,9 @@ def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
         staging.mkdir(parents=True)
         missing = [name for name in sources if name not in intact]
         _stage(plan, missing, files, staging, writing)
-        _publish(staging, missing, extra, files)
+        staged = CourseFiles(staging).description
+        staged.write_text(text, encoding="utf-8")
+        _publish(staging, [*missing, staged.name], extra, files)
     except OSError as error:
         where = error.filename or files.folder
         raise StageError(
@@ -90,9 +92,8 @@ def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
     finally:
         if staging.exists():
             shutil.rmtree(staging)
-    write_text(files.description, text)
     _write_state(files, sources)
-    write_text(files.folder / SENTINEL, "ok\n")
+    (files.folder / SENTINEL).write_text("ok\n", encoding="ascii")
     return course, True
 
 
