@@ -30,6 +30,7 @@ organize(Path(sys.argv[1]), CohortFiles(Path(sys.argv[2])), Configuration(), thr
 """
 
 
+@pytest.mark.filterwarnings("ignore:The value length")
 @pytest.mark.parametrize(
     "identifier", ["../evil", "/etc/passwd", "..", ".hidden", "_COURSES", "a/b\\c", "CON", "x" * 300]
 )
