@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from rtpipeline.config import load_configuration
@@ -95,6 +96,19 @@ def test_one_failed_state_leaves_the_rest(demo_course, resources):
     ledger = {row["perturbation_id"]: row for row in rows(CourseFiles(resources.staging).radiomics_robustness_ledger)}
     assert ledger["ntcv_v-100"]["status"] == "failed"
     assert ledger["ntcv_v0"]["status"] == "ok"
+
+
+def test_a_structure_without_contours_has_its_rows_in_the_ledger(demo_course, resources):
+    course = demo_course("DEMO-003")
+    structures = pydicom.dcmread(course.files.structure_set)
+    numbers = {roi.ROIName: roi.ROINumber for roi in structures.StructureSetROISequence}
+    ptv = next(c for c in structures.ROIContourSequence if c.ReferencedROINumber == numbers["PTV"])
+    del ptv.ContourSequence
+    structures.save_as(course.files.structure_set)
+    assert stage.run(course, configuration(), resources).status == "ok"
+    ledger = rows(CourseFiles(resources.staging).radiomics_robustness_ledger)
+    assert [(row["roi_name"], row["status"]) for row in ledger] == [("GTV", "ok")] * 3 + [("PTV", "skipped")] * 3
+    assert "no voxel" in ledger[-1]["reason"]
 
 
 def test_no_matching_structure_is_skipped(demo_course, resources):

@@ -59,10 +59,12 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     Raises:
         StageError: the planning CT or a structure cannot be read, or there is no radiomics environment.
     """
-    structures = selected(course_structures(course, configuration), _selection(configuration))
     planning_ct = course.description.planning_ct
     if planning_ct is None:
         return skipped("the course has no planning CT")
+    if not configuration.radiomics_robustness.modes:
+        return skipped("radiomics_robustness.modes is empty")
+    structures = selected(course_structures(course, configuration), _selection(configuration))
     if not structures:
         return skipped(f"no structure matches {', '.join(_selection(configuration).include)}")
     axes = _axes(configuration)
