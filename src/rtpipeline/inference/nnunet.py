@@ -65,7 +65,6 @@ class Predictor:
         import nibabel
         import numpy as np
         import torch
-        from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
         device = torch.device(request["device"].replace("gpu", "cuda"))
         predictor = predictor_class(Limits(threads=request["threads"]), self._loaded)(
@@ -78,16 +77,25 @@ class Predictor:
         folds = tuple(fold if fold == "all" else int(fold) for fold in request["folds"])
         predictor.initialize_from_trained_model_folder(request["model_folder"], folds, request["checkpoint"])
         image = nibabel.Nifti1Image.from_filename(request["image"])
-        own, trained = io_orientation(image.affine), axcodes2ornt(tuple(request["orientation"]))
+        own = "".join(nibabel.aff2axcodes(image.affine))
         with tempfile.TemporaryDirectory() as folder:
             turned = Path(folder) / "case_0000.nii.gz"
-            nibabel.save(image.as_reoriented(ornt_transform(own, trained)), turned)
+            nibabel.save(turned_to(image, request["orientation"]), turned)
             predictor.predict_from_files([[str(turned)]], [str(Path(folder) / "labels")])
             ending = predictor.dataset_json["file_ending"]
             labels = nibabel.Nifti1Image.from_filename(Path(folder) / f"labels{ending}")
-            labels = labels.as_reoriented(ornt_transform(trained, own))
-            values = np.asanyarray(labels.dataobj).astype(np.uint8)
+            values = np.asanyarray(turned_to(labels, own).dataobj).astype(np.uint8)
         nibabel.save(nibabel.Nifti1Image(values, image.affine), request["output"])
+
+
+def turned_to(image: Any, orientation: str) -> Any:
+    """A nibabel image with its axes flipped and exchanged so that x, y and z index rise towards `orientation`.
+
+    Voxels keep their place in the patient; nothing is interpolated.
+    """
+    from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+
+    return image.as_reoriented(ornt_transform(io_orientation(image.affine), axcodes2ornt(tuple(orientation))))
 
 
 if __name__ == "__main__":

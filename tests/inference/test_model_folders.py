@@ -1,0 +1,158 @@
+"""What `custom_model.yaml` may say, and what is refused with which words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model
+from rtpipeline.inference.model_folders import CustomModelError, model_files, read_model_file, ready_model
+
+CODES = {"Left_Atrium": 150.0, "Right_Atrium": 250.0}
+MODEL_FOLDER = "nnUNetTrainer__nnUNetPlans__3d_fullres"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / MODEL_FOLDER
+    write_tiny_nnunet_model(folder, CODES)
+    return folder
+
+
+def _write(folder: Path, network: dict[str, Any] | None = None, **nnunet: Any) -> Path:
+    """A model folder's `custom_model.yaml` for the labels of `CODES`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network = {"id": 603, "label_order": list(CODES), **(network or {})}
+    content = {"name": "atria", "nnunet": {"networks": [network], **nnunet}}
+    file = folder / "custom_model.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def _ready(file: Path) -> Any:
+    return ready_model(file, read_model_file(file))
+
+
+def test_a_public_nnunetv2_configuration_loads(tmp_path: Path, trained: Path) -> None:
+    results = tmp_path / "cardiac" / "nnUNet_results" / "Dataset603_Atria"
+    results.mkdir(parents=True)
+    (results / MODEL_FOLDER).symlink_to(trained)
+    file = tmp_path / "cardiac" / "custom_model.yaml"
+    file.write_text(
+        """
+name: cardiac
+description: Two atria
+required_body_regions: THORAX
+min_region_confidence: 0.6
+nnunet:
+  interface: nnunetv2
+  command: nnUNetv2_predict
+  model: 3d_fullres
+  folds: all
+  env: {nnUNet_results: ./nnUNet_results}
+  networks:
+    - id: 603
+      alias: atria
+      dataset_directory: Dataset603_Atria
+      label_order: [Left_Atrium, Right_Atrium]
+      predict_args: --disable_tta
+  combine: {ordered_networks: [atria]}
+"""
+    )
+    model = _ready(file)
+    assert model.name == "cardiac"
+    assert model.folder == results / MODEL_FOLDER
+    assert model.folds == ("0",)
+    assert model.labels == ("Left_Atrium", "Right_Atrium")
+    assert model.mirroring is False
+    assert model.required_body_regions == ("THORAX",)
+
+
+def test_a_model_folder_is_used_where_it_lies(tmp_path: Path, trained: Path) -> None:
+    file = _write(tmp_path / "atria", {"weights": str(trained), "folds": [0]}, interface="nnunetv2_modelfolder")
+    assert _ready(file).folder == trained
+
+
+def test_folders_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> None:
+    for name in ("b", "_a", "a"):
+        _write(tmp_path / name)
+    assert [file.parent.name for file in model_files(tmp_path)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("network", "nnunet", "words"),
+    [
+        ({}, {"interface": "nnunetv1"}, "nnU-Net v1 cannot run"),
+        ({}, {"interface": "totalsegmentator"}, "segmentation.extra_models"),
+        ({}, {"interface": "other"}, "nnunet.interface"),
+        ({"colour": "red"}, {}, "nnunet.networks.0.colour: Extra inputs"),
+        ({}, {"ensemble": {"command": "nnUNet_ensemble"}}, "ensembles"),
+        ({"postprocessing": {"min_component_volume_cm3": 1}}, {}, "postprocessing of a network is not supported"),
+        ({}, {"command": "my_predict.sh"}, "command 'my_predict.sh'"),
+        ({}, {"env": {"TOTALSEG_HOME_DIR": "x"}}, "env has TOTALSEG_HOME_DIR"),
+        ({"weights": "nowhere"}, {}, "no nnU-Net v2 model folder"),
+        ({"folds": "0 3"}, {}, "has no fold_3"),
+        ({"checkpoint": "checkpoint_best.pth"}, {}, "checkpoint_best.pth"),
+        ({"predict_args": "-npp 3"}, {}, "argument -npp is not supported"),
+        ({"predict_args": "-step_size 2"}, {}, "-step_size needs"),
+        ({"label_order": ["Right_Atrium", "Left_Atrium"]}, {}, "labels Right_Atrium, Left_Atrium are not those of"),
+        ({"label_order": ["Left_Atrium"]}, {}, "labels Left_Atrium are not those of"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused(
+    tmp_path: Path, trained: Path, network: dict[str, Any], nnunet: dict[str, Any], words: str
+) -> None:
+    file = _write(tmp_path / "atria", {"weights": str(trained), **network}, **nnunet)
+    with pytest.raises(CustomModelError, match=r".") as refused:
+        _ready(file)
+    assert words in str(refused.value)
+    assert str(file) in str(refused.value)
+
+
+def test_names_may_differ_from_the_training_in_case_and_punctuation(tmp_path: Path, trained: Path) -> None:
+    file = _write(tmp_path / "atria", {"weights": str(trained), "label_order": ["left atrium", "RightAtrium"]})
+    assert _ready(file).labels == ("left atrium", "RightAtrium")
+
+
+def test_an_archive_is_not_unpacked_silently(tmp_path: Path) -> None:
+    file = _write(tmp_path / "atria", {"archive": "weights.zip"})
+    (tmp_path / "atria" / "weights.zip").write_bytes(b"PK")
+    with pytest.raises(CustomModelError, match=r"weights\.zip is an archive; unpack it"):
+        _ready(file)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("channel_names", {"0": "CT", "1": "PET"}, "needs 2 images"),
+        ("labels", {"background": 0, "whole": [1, 2], "core": 2}, "region-based"),
+    ],
+)
+def test_models_of_other_kinds_are_refused(tmp_path: Path, key: str, value: Any, words: str) -> None:
+    folder = tmp_path / "atria" / MODEL_FOLDER
+    write_tiny_nnunet_model(folder, CODES)
+    dataset = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**dataset, key: value}))
+    with pytest.raises(CustomModelError, match=words):
+        _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER}))
+
+
+def test_the_fold_that_was_trained_on_all_data_is_preferred(tmp_path: Path) -> None:
+    folder = tmp_path / "atria" / MODEL_FOLDER
+    write_tiny_nnunet_model(folder, CODES)
+    for fold in ("1", "all"):
+        (folder / f"fold_{fold}").mkdir()
+        (folder / f"fold_{fold}" / "checkpoint_final.pth").write_bytes(b"")
+    assert _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER})).folds == ("all",)
+    assert _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER}, folds=[0, 1])).folds == ("0", "1")
+
+
+def test_names_that_are_no_folder_names_are_refused(tmp_path: Path) -> None:
+    file = _write(tmp_path / "atria")
+    file.write_text(file.read_text().replace("atria", "../atria"))
+    with pytest.raises(CustomModelError, match="name"):
+        read_model_file(file)
