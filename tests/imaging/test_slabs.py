@@ -78,3 +78,8 @@ def test_contours_that_are_not_parallel_are_refused() -> None:
 def test_contours_without_area_are_refused() -> None:
     with pytest.raises(GeometryError, match="no area"):
         slab_stack([np.zeros((3, 3))], 3.0)
+
+
+def test_coordinates_that_no_patient_has_are_refused() -> None:
+    with pytest.raises(GeometryError, match="cannot be right"):
+        slab_stack([square(0.0), square(3.0, side=1e6)], 3.0)

@@ -17,6 +17,8 @@ SMALLEST_CELL_MM = 0.2
 LARGEST_CELL_MM = 1.0
 LARGEST_CELL_OF_LARGE_STRUCTURES_MM = 1.5
 LARGE_STRUCTURE_CM3 = 3000.0
+LARGEST_LATTICE = 1_000_000
+"""Most cells in the rectangle around one slab: thin structures that reach far get larger ones."""
 CELLS_AT_ONCE = 16_384
 """So few that what is computed for them stays in the processor's cache, and that BLAS does not start threads."""
 
@@ -60,6 +62,7 @@ def cells_of_slabs(stack: SlabStack) -> Iterator[Cells]:
 
 def _cells_of_slab(slab: Slab, axes: FloatArray, edge: float) -> Cells:
     low_u, low_v, high_u, high_v = slab.region.bounds
+    edge = max(edge, float(np.sqrt((high_u - low_u) * (high_v - low_v) / LARGEST_LATTICE)))
     origin = (np.floor(low_u / edge) * edge, np.floor(low_v / edge) * edge)
     shape = (int((high_v - origin[1]) / edge) + 1, int((high_u - origin[0]) / edge) + 1)
     covered = coverage(slab.region, origin, edge, shape)

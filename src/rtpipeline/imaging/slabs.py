@@ -13,6 +13,7 @@ from rtpipeline.imaging.planar_region import PlanarRegion, region_of
 
 PLANARITY_TOLERANCE_MM = 0.1
 """How far the points of one contour may be from a plane."""
+LARGEST_EXTENT_MM = 3000.0
 
 
 class GeometryError(ValueError):
@@ -76,9 +77,10 @@ def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | N
         image_plane_spacing_mm: spacing of the images that they were drawn on, or None when these are not there.
 
     Raises:
-        GeometryError: a contour does not lie in a plane, the contours are not parallel, or there is a single plane
-            and nothing to tell its thickness by.
+        GeometryError: a contour does not lie in a plane, the contours are not parallel, they reach further than any
+            patient, or there is a single plane and nothing to tell its thickness by.
     """
+    _refuse_impossible_coordinates(contours)
     axes = _axes(contours)
     planes = group_by_plane(contours, axes[:, 2])
     offsets = np.array([plane.offset_mm for plane in planes])
@@ -92,6 +94,13 @@ def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | N
         slabs=tuple(slab for slab in slabs if slab.region.area_mm2 > 0),
         warnings=(*_contour_warnings(duplicates, united), *_gap_warnings(offsets, image_plane_spacing_mm)),
     )
+
+
+def _refuse_impossible_coordinates(contours: Sequence[FloatArray]) -> None:
+    points = np.concatenate([np.asarray(contour, float) for contour in contours])
+    extent = float(np.ptp(points, axis=0).max())
+    if not extent < LARGEST_EXTENT_MM:
+        raise GeometryError(f"its contours reach over {extent:.0f} mm: their coordinates cannot be right")
 
 
 def slab_bounds_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, FloatArray]:
