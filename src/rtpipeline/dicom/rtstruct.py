@@ -289,7 +289,6 @@ def _new(geometry: SeriesGeometry, label: str) -> pydicom.Dataset:
 def _based_on(base: Path, label: str, geometry: SeriesGeometry) -> pydicom.Dataset:
     """The structure set `base` as it is, ready for more ROIs."""
     dataset = _read(base)
-    dataset.decode()
     for keyword in ("StructureSetROISequence", "ROIContourSequence", "RTROIObservationsSequence"):
         if keyword not in dataset:
             setattr(dataset, keyword, [])
@@ -299,6 +298,8 @@ def _based_on(base: Path, label: str, geometry: SeriesGeometry) -> pydicom.Datas
                 value = contour.get_item(CONTOUR_DATA).value
                 if isinstance(value, bytes):
                     _put_contour_data(contour, value)
+    # After the contours are bytes: decoding texts parses everything else on its way.
+    dataset.decode()
     frames, _ = _references(dataset)
     if str(geometry.header.FrameOfReferenceUID) not in frames:
         known = list(dataset.get("ReferencedFrameOfReferenceSequence") or ())

@@ -111,7 +111,7 @@ def slabs_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, F
 
     Half the way to the next plane of contours on either side, but no more than half the median gap: a larger gap is
     a gap between two parts. A plane at an end counts as much outwards as inwards; a single plane stands for
-    `image_gap_mm`. With fewer than four planes whose median gap is more than twice `image_gap_mm`, the planes are single ones.
+    `image_gap_mm`. Up to three planes whose median gap is more than twice `image_gap_mm` are single ones.
 
     Args:
         offsets_mm: (n,) strictly increasing offsets of the planes of contours.
