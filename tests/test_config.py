@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rtpipeline.config import (
@@ -190,7 +190,13 @@ def test_every_key_has_a_variable_of_its_own() -> None:
     assert len(environment_keys()) == len(list(keys()))
 
 
-@given(st.integers(1, 64), st.sampled_from(["gpu", "cpu", "mps"]), st.lists(st.text(min_size=1, max_size=20)))
+@settings(deadline=None)
+@example(workers=1, device="cpu", names=["null", "\x8585", "\u2028a", "\x9b\x0e", "yes", "012", " "])
+@given(
+    workers=st.integers(1, 64),
+    device=st.sampled_from(["gpu", "cpu", "mps"]),
+    names=st.lists(st.text(min_size=1, max_size=20)),
+)
 def test_effective_configuration_loads_again(tmp_path_factory, workers: int, device: str, names: list[str]) -> None:
     overrides = {"max_workers": workers, "segmentation.device": device, "radiomics.skip_rois": names}
     configuration = load_configuration(overrides=overrides)

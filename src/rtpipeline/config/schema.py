@@ -424,4 +424,5 @@ class Configuration(Section):
 
     def as_yaml(self) -> str:
         """The whole configuration as YAML that loads again."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        # Escaped, because PyYAML does not read back every line break of Unicode that it writes as it is.
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=False)
