@@ -176,6 +176,7 @@ def test_specks_are_not_landmarks() -> None:
     values = np.zeros(grid.shape, np.uint8)
     values[5, 5, 5:9] = LABELS["brain"]  # 32 mm3
     values[8:14, 4:12, 4:12] = LABELS["liver"]
+    values[19, 19, 19] = LABELS["liver"]
     extents = structure_extents(Volume(grid, values), {label: name for name, label in LABELS.items()})
     assert extents == {"liver": (15.0, 27.0)}
 

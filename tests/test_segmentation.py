@@ -192,7 +192,7 @@ def test_weights_that_are_there_are_not_missing(weights: Path) -> None:
     assert [folder.name[:10] for folder in segmentation.weight_folders(settings)] == ["Dataset297", "Dataset852"]
     full = segmentation.missing_weights(configuration(segmentation={"weights": weights}))
     assert len(full) == 1
-    assert "total_mr" in full[0]
+    assert "total_mr, which only MR series need" in full[0]
 
 
 def test_an_unknown_task_is_refused_with_the_names_of_the_known_ones(tmp_path: Path) -> None:

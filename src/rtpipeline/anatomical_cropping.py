@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from scipy import ndimage
 
 from rtpipeline.config import Configuration
 from rtpipeline.config.schema import CroppingSection
@@ -23,6 +24,7 @@ from rtpipeline.dicom.image_series import SeriesGeometry, load_image, read_geome
 from rtpipeline.dicom.nifti_conversion import write_image_nifti
 from rtpipeline.dicom.rtstruct_cropping import crop_structure_set
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid, Volume
+from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.outcome import Outcome, StageError, failed, ok, skipped
 from rtpipeline.scheduling.resources import Resources
@@ -134,7 +136,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         segmented = read_nifti(labels)
         if not segmented.grid.same_as(geometry.grid):
             return failed("the automatic segmentation does not lie on the planning CT; segment the course again")
-        extents = structure_extents(segmented, _label_names(labels))
+        extents = structure_extents(segmented, _landmark_labels(labels, REGIONS[configuration.ct_cropping.region]))
         found = crop_range(geometry.grid, extents, configuration.ct_cropping)
         if isinstance(found, str):
             return skipped(f"not cropped: {found}")
@@ -148,17 +150,22 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
 
 
 def structure_extents(labels: Volume, names: Mapping[int, str]) -> dict[str, tuple[float, float]]:
-    """From where to where (patient z in mm, outer faces of the planes) each structure of a label volume reaches.
+    """From where to where (patient z in mm, outer faces of the planes) each landmark structure reaches.
 
-    Structures smaller than `SMALLEST_LANDMARK_CM3` are left out.
+    Of each structure only the largest connected part counts, because a stray voxel far away would move the edge;
+    structures of which that part is smaller than `SMALLEST_LANDMARK_CM3` are left out.
     """
     z_mm, half_mm = _plane_positions(labels.grid)
-    per_plane = np.stack([np.bincount(plane.ravel(), minlength=256) for plane in labels.values.astype(np.uint8)])
     extents = {}
     for label, name in names.items():
-        volume_cm3 = per_plane[:, label].sum() * labels.grid.voxel_volume_cm3
-        if volume_cm3 >= SMALLEST_LANDMARK_CM3:
-            there = z_mm[per_plane[:, label] > 0]
+        mask = Mask.cropped(labels.grid, labels.values == label)
+        parts, count = ndimage.label(mask.values)
+        if count == 0:
+            continue
+        sizes = np.bincount(parts.ravel())[1:]
+        if sizes.max() * labels.grid.voxel_volume_cm3 >= SMALLEST_LANDMARK_CM3:
+            planes = np.flatnonzero((parts == sizes.argmax() + 1).any(axis=(1, 2))) + mask.box_on(labels.grid)[0].start
+            there = z_mm[planes]
             extents[name] = (float(there.min() - half_mm), float(there.max() + half_mm))
     return extents
 
@@ -246,9 +253,11 @@ def _plane_positions(grid: Grid) -> tuple[FloatArray, float]:
     return grid.index_to_world(index)[:, 2], float(spacing_mm * abs(grid.direction[2, 2])) / 2
 
 
-def _label_names(labels: Path) -> dict[int, str]:
+def _landmark_labels(labels: Path, region: Region) -> dict[int, str]:
+    """Label number → name of the structures that are landmarks of a region."""
     label_map = json.loads(CourseFiles.label_map(labels).read_text(encoding="utf-8"))
-    return {int(label): name for label, name in label_map["labels"].items()}
+    wanted = {name for landmark in (*region.superior, *region.inferior) for name in landmark.structures}
+    return {int(label): name for label, name in label_map["labels"].items() if name in wanted}
 
 
 def _write(course: Course, geometry: SeriesGeometry, kept: range, target: CourseFiles) -> dict[str, Any]:

@@ -170,6 +170,8 @@ def _request(job: _Job, grid: Grid, section: SegmentationSection, resources: Res
 def _missing_message(weights: Path, task: TaskOptions) -> str:
     models = ", ".join(str(model) for model in missing_models(weights, task))
     variant = f"{task.task} (fast)" if task.fast else task.task
+    if TASKS[task.task].modality == "MR":
+        variant += ", which only MR series need,"
     return (
         f"weights of task {variant} (datasets {models}) are not in {weights}; run `rtpipeline weights` where there is "
         "a network, or name the folder that has them with segmentation.weights"
