@@ -6,13 +6,15 @@ import datetime
 import json
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from rtpipeline import __version__
 from rtpipeline.aggregate import aggregate
 from rtpipeline.course import CohortFiles, Course
-from rtpipeline.outcome import Outcome, StageError, failed, ok
+from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.pipeline.course_stage import RunContext, stage_states
 from rtpipeline.pipeline.state import FileRecord, StageState
 from rtpipeline.provenance import configuration_digest, digest, file_digest, provenance
@@ -79,14 +81,31 @@ def write_reports(
     states = {course.key: stage_states(course) for course in courses}
     origin = provenance(context.configuration, index=cohort.index, radiomics_environment=_radiomics_environment(states))
     plain = {key: {name: asdict(state) for name, state in own.items()} for key, own in states.items()}
-    for course in courses:
-        write_text(course.files.report, course_report(course, context.configuration, plain[course.key], origin))
-        context.logger.info("%s report: written", course.key)
-    write_text(cohort.report, cohort_report(courses, cohort, plain, origin, seconds))
     write_text(cohort.provenance, _json(origin))
     write_text(cohort.effective_configuration, context.configuration.as_yaml())
     write_text(cohort.run_report, _json(_run_report(outcomes, states, seconds)))
-    return ok(courses=len(courses))
+    missing = []
+    with ThreadPoolExecutor(1, thread_name_prefix="report") as executor:
+        # In a thread, so that a defect in one page is seen here and leaves the other pages alone.
+        for course in courses:
+            page = executor.submit(course_report, course, context.configuration, plain[course.key], origin)
+            missing += _written(page, course.files.report, f"{course.key} report", context)
+        page = executor.submit(cohort_report, courses, cohort, plain, origin, seconds)
+        missing += _written(page, cohort.report, "cohort report", context)
+    return (
+        partial(f"pages are missing: {', '.join(missing)}; the log says why") if missing else ok(courses=len(courses))
+    )
+
+
+def _written(page: Future[str], file: Path, name: str, context: RunContext) -> list[str]:
+    """Write a page when it is ready; returns its name where it could not be made."""
+    error = page.exception()
+    if error is not None:
+        context.logger.error("%s: defect in the program", name, exc_info=error)
+        return [name]
+    write_text(file, page.result())
+    context.logger.info("%s: written", name)
+    return []
 
 
 def _aggregate(courses: Sequence[Course], cohort: CohortFiles, context: RunContext, threads: int) -> Outcome:
