@@ -90,9 +90,11 @@ def start_logging(logs: Path | None, *, verbose: bool = False) -> logging.Logger
 
 @contextmanager
 def explained_errors() -> Iterator[None]:
-    """Errors meant for users end the command with code 1 and their message, without a traceback."""
+    """Errors meant for users end the command with their message and code, 2 for a wrong configuration, else 1."""
     try:
         yield
+    except ConfigurationError as error:
+        raise usage_error(str(error)) from error
     except StageError as error:
         typer.echo(f"rtpipeline: {error.reason}", err=True)
         raise typer.Exit(EXIT_FAILED) from error

@@ -11,7 +11,7 @@ import typer
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging, usage_error
 from rtpipeline.cli.plan import print_plan
 from rtpipeline.config import Configuration
-from rtpipeline.pipeline.run import RunOptions, RunResult, run
+from rtpipeline.pipeline.run import RunOptions, RunResult, input_folder, run
 from rtpipeline.pipeline.stages import STAGE_NAMES, canonical_names
 
 INPUT = "Input and output"
@@ -158,6 +158,8 @@ def run_and_say(
     configuration: Configuration, options: RunOptions, *, configuration_file: Path | None, verbose: bool = False
 ) -> RunResult:
     """Run the pipeline with its log, and say at the end what came out and where."""
+    if options.wants("organize"):
+        input_folder(configuration)  # before anything is written
     logger = start_logging(configuration.logs, verbose=verbose)
     if configuration_file is not None:
         logger.info("configuration: %s", configuration_file)

@@ -6,7 +6,7 @@ Spatial Registration (A.39.1) and the RT treatment records (A.29 to A.31). Conto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -122,7 +122,7 @@ HEADER_KEYWORDS = (
 
 def read_references(modality: str, dataset: Dataset) -> References | None:
     """What an object of this modality refers to; None for images and for modalities that have no courses."""
-    readers = {
+    readers: dict[str, Callable[[Dataset], References]] = {
         "RTPLAN": _plan,
         "RTDOSE": _dose,
         "RTSTRUCT": _structure_set,

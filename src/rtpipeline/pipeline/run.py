@@ -16,7 +16,7 @@ from types import FrameType
 import filelock
 
 from rtpipeline import __version__, segmentation
-from rtpipeline.config import Configuration
+from rtpipeline.config import Configuration, ConfigurationError
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize import OrganizeResult, organize
 from rtpipeline.outcome import Outcome, StageError, failed
@@ -87,7 +87,8 @@ def run(
     """Run the pipeline on `configuration.dicom_root` into `configuration.output_dir`.
 
     Raises:
-        StageError: nothing could be started (unreadable input, unwritable output, another run at work).
+        ConfigurationError: there is no input folder; nothing was started.
+        StageError: nothing could be started (unwritable output, another run at work).
     """
     cohort = CohortFiles(configuration.output_dir)
     cancelled = cancelled or threading.Event()
@@ -133,12 +134,8 @@ def _organize(
 ) -> OrganizeResult:
     if not options.wants("organize") and cohort.manifest.is_file():
         return OrganizeResult(tuple(cohort.manifest_courses()), files_read=0, files_total=0, changed=False, warnings=())
-    if configuration.dicom_root is None:
-        raise StageError("no input folder: give --dicom-root DIR, or dicom_root in the configuration")
-    if not configuration.dicom_root.is_dir():
-        raise StageError(f"{configuration.dicom_root}: no such folder; --dicom-root names the folder of the export")
     result = organize(
-        configuration.dicom_root,
+        input_folder(configuration),
         cohort,
         configuration,
         threads=plan.parallelization.budget,
@@ -149,7 +146,24 @@ def _organize(
     logger.info("Organize: %d files, %d of them read now", result.files_total, result.files_read)
     for warning in result.warnings:
         logger.warning("%s", warning)
+    for course in result.courses:
+        for warning in course.description.warnings:
+            logger.warning("%s organize: %s", course.key, warning)
     return result
+
+
+def input_folder(configuration: Configuration) -> Path:
+    """The folder of the DICOM export.
+
+    Raises:
+        ConfigurationError: none is named, or it is not there.
+    """
+    folder = configuration.dicom_root
+    if folder is None:
+        raise ConfigurationError("no input folder: give --dicom-root DIR, or dicom_root in the configuration")
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder}: no such folder; --dicom-root names the folder of the DICOM export")
+    return folder
 
 
 def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) -> dict[tuple[str, str], Outcome]:
