@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rtpipeline.aggregate import aggregate
+from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, load_configuration
 from rtpipeline.course import (
     CohortFiles,
@@ -23,7 +24,6 @@ from rtpipeline.course import (
 from rtpipeline.organize import organize
 from rtpipeline.provenance import provenance
 from rtpipeline.report import cohort_report, course_report
-from rtpipeline.tables.atomic import write_text
 from rtpipeline.tables.definitions.dvh import DVH_CURVES, DVH_METRICS, DVH_STATUS
 from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL
 from rtpipeline.tables.definitions.radiomics import RADIOMICS_LEDGER

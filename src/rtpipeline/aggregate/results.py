@@ -12,11 +12,11 @@ import pyarrow.csv
 from rtpipeline.aggregate.analysis import analysis_table, with_clinical
 from rtpipeline.aggregate.clinical import ClinicalTable, read_clinical
 from rtpipeline.aggregate.collect import INCOMPLETE, Source, collect
+from rtpipeline.atomic import replacing
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.provenance import stamp
-from rtpipeline.tables.atomic import replacing
 from rtpipeline.tables.definitions.cohort import COLUMN_DICTIONARY, COVERAGE
 from rtpipeline.tables.definitions.dvh import DVH_METRICS
 from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS

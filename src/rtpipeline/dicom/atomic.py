@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian
+
+from rtpipeline.atomic import replacing
 
 
 def save(path: Path, dataset: pydicom.Dataset) -> None:
@@ -21,14 +21,5 @@ def save(path: Path, dataset: pydicom.Dataset) -> None:
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     meta.TransferSyntaxUID = ImplicitVRLittleEndian
     dataset.file_meta = meta
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            pydicom.dcmwrite(file, dataset, implicit_vr=True, little_endian=True, enforce_file_format=True)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        pydicom.dcmwrite(temporary, dataset, implicit_vr=True, little_endian=True, enforce_file_format=True)

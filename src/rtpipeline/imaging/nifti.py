@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
 import zlib
 from pathlib import Path
 
 import nibabel
 import numpy as np
 
+from rtpipeline.atomic import replacing
 from rtpipeline.imaging.grid import Grid, Volume
 
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
@@ -79,13 +78,5 @@ def write_nifti(path: Path, volume: Volume) -> None:
     content = image.to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, COMPRESSION_LEVEL, mtime=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.metadata.case import case_account, case_row
@@ -11,7 +12,6 @@ from rtpipeline.metadata.fractions import fraction_rows
 from rtpipeline.metadata.sources import read_course
 from rtpipeline.outcome import Outcome, ok, partial
 from rtpipeline.scheduling.resources import Resources
-from rtpipeline.tables.atomic import write_text
 from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import to_arrow, write_parquet

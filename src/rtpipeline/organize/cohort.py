@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, OrganizeSection
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize.description import CoursePlan, plan_course
@@ -19,7 +20,6 @@ from rtpipeline.organize.index import DAMAGED, IndexedFile, build_index
 from rtpipeline.organize.materialise import Writing, write_course
 from rtpipeline.organize.patients import patients_of
 from rtpipeline.outcome import StageError
-from rtpipeline.tables.atomic import write_text
 from rtpipeline.tables.definitions.organize import UNUSED_FILES
 from rtpipeline.tables.parquet import write_parquet
 

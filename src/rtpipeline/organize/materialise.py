@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rtpipeline.atomic import write_text
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtdose import read_dose, write_dose
@@ -25,7 +26,6 @@ from rtpipeline.organize.dose_sum import sum_of
 from rtpipeline.organize.index import IndexedFile
 from rtpipeline.organize.series import header_of
 from rtpipeline.outcome import StageError
-from rtpipeline.tables.atomic import write_text
 
 STAGE = "organize"
 SENTINEL = ".organized"

@@ -13,6 +13,7 @@ from typing import Any
 
 from rtpipeline import __version__
 from rtpipeline.aggregate import aggregate
+from rtpipeline.atomic import write_text
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.pipeline.course_stage import RunContext, stage_states
@@ -20,7 +21,6 @@ from rtpipeline.pipeline.state import FileRecord, StageState
 from rtpipeline.provenance import configuration_digest, digest, file_digest, provenance
 from rtpipeline.radiomics_robustness.cohort import aggregate_robustness
 from rtpipeline.report import cohort_report, course_report
-from rtpipeline.tables.atomic import write_text
 
 AGGREGATE = "aggregate"
 AGGREGATE_METHOD_VERSION = 1

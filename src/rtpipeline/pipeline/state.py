@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course
 from rtpipeline.outcome import Outcome
 from rtpipeline.pipeline.stages import Stage
 from rtpipeline.provenance import digest, file_digest
-from rtpipeline.tables.atomic import write_text
 
 PUBLISHING = "publishing"
 """Status while outputs are being replaced; a state that still says so belongs to a run that was killed."""

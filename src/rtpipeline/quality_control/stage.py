@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.image_series import SeriesGeometry
@@ -28,7 +29,6 @@ from rtpipeline.quality_control.structures_found import (
 )
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.structures import Structure, course_structures
-from rtpipeline.tables.atomic import write_text
 from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL, STRUCTURE_COMPARISON
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import to_arrow, write_parquet

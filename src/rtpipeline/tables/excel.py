@@ -18,7 +18,7 @@ import xlsxwriter
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
-from rtpipeline.tables.atomic import replacing
+from rtpipeline.atomic import replacing
 from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS
 
 MAXIMUM_ROWS = 1_048_576

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from rtpipeline.tables.atomic import replacing
+from rtpipeline.atomic import replacing
 from rtpipeline.tables.schema import Column, ColumnType, Table
 
 ARROW_TYPES: dict[ColumnType, pa.DataType] = {
