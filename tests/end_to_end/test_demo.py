@@ -136,3 +136,23 @@ def _run_until(sign: str, folder: Path) -> None:
     process.stdout.close()
     _, alive = psutil.wait_procs(children, timeout=15)
     assert not alive, "child processes survived their parent"
+
+
+@pytest.mark.parametrize("sign", ["rtpipeline 2", " segmentation: started"])
+def test_ctrl_c_ends_the_run_and_its_children_within_seconds(sign, tmp_path):
+    process = subprocess.Popen(
+        [str(RTPIPELINE), "demo", "--folder", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert any(sign in line for line in process.stdout)
+    time.sleep(0.3)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, printed
+    assert "Traceback" not in printed
+    _, alive = psutil.wait_procs(children, timeout=5)
+    assert not alive

@@ -38,6 +38,8 @@ EXIT_USAGE = 2
 EXIT_PARTIAL = 3
 EXIT_INTERRUPTED = 130
 
+_INTERRUPTED = "interrupted; the next run goes on from here"
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -82,7 +84,6 @@ def run(
     options: RunOptions,
     *,
     logger: logging.Logger,
-    cancelled: threading.Event | None = None,
 ) -> RunResult:
     """Run the pipeline on `configuration.dicom_root` into `configuration.output_dir`.
 
@@ -91,47 +92,50 @@ def run(
         StageError: nothing could be started (unwritable output, another run at work).
     """
     cohort = CohortFiles(configuration.output_dir)
-    cancelled = cancelled or threading.Event()
+    context = RunContext(
+        configuration=configuration,
+        children=ChildProcesses(),
+        logs=configuration.logs,
+        forced=options.forced,
+        retry_failed=options.retry_failed,
+        logger=logger,
+    )
     plan = RunPlan.of(configuration, options.stages)
-    with _only_run(cohort):
-        logger.info("rtpipeline %s: %s -> %s", __version__, configuration.dicom_root, configuration.output_dir)
-        logger.info("%s", plan.parallelization)
-        _say_what_will_be_missing(configuration, plan, logger)
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "organize"):
-            organized = _organize(configuration, cohort, options, plan, logger, cancelled)
-        if not organized.courses:
-            return RunResult(EXIT_FAILED, _no_courses_message(organized, cohort))
-        logger.info("%d courses of %d patients", len(organized.courses), _patient_count(organized.courses))
-        plan = plan.for_courses(len(organized.courses))
-        children = ChildProcesses()
+    with _only_run(cohort), _stop_on_signal(context):
         try:
-            context = RunContext(
-                configuration=configuration,
-                children=children,
-                logs=configuration.logs,
-                forced=options.forced,
-                retry_failed=options.retry_failed,
-                cancelled=cancelled,
-                logger=logger,
-            )
-            outcomes = _run_courses(organized.courses, plan, context)
-            if cancelled.is_set():
-                return RunResult(EXIT_INTERRUPTED, "interrupted; the next run goes on from here", organized.courses)
-            cohort_outcomes = _finish(organized, cohort, context, options, plan, outcomes, seconds)
+            return _run(cohort, context, options, plan)
+        except StageError:
+            if context.cancelled.is_set():
+                return RunResult(EXIT_INTERRUPTED, _INTERRUPTED)
+            raise
         finally:
-            children.close()
-    return _result(organized.courses, {**outcomes, **cohort_outcomes}, {**_stage_seconds(organized.courses), **seconds})
+            context.children.close()
 
 
-def _organize(
-    configuration: Configuration,
-    cohort: CohortFiles,
-    options: RunOptions,
-    plan: RunPlan,
-    logger: logging.Logger,
-    cancelled: threading.Event,
-) -> OrganizeResult:
+def _run(cohort: CohortFiles, context: RunContext, options: RunOptions, plan: RunPlan) -> RunResult:
+    configuration, logger = context.configuration, context.logger
+    logger.info("rtpipeline %s: %s -> %s", __version__, configuration.dicom_root, configuration.output_dir)
+    logger.info("%s", plan.parallelization)
+    _say_what_will_be_missing(configuration, plan, logger)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "organize"):
+        organized = _organize(cohort, context, options, plan)
+    if context.cancelled.is_set():
+        return RunResult(EXIT_INTERRUPTED, _INTERRUPTED)
+    if not organized.courses:
+        return RunResult(EXIT_FAILED, _no_courses_message(organized, cohort))
+    logger.info("%d courses of %d patients", len(organized.courses), _patient_count(organized.courses))
+    plan = plan.for_courses(len(organized.courses))
+    outcomes = _run_courses(organized.courses, plan, context)
+    if not context.cancelled.is_set():
+        outcomes |= _finish(organized, cohort, context, options, plan, outcomes, seconds)
+    if context.cancelled.is_set():
+        return RunResult(EXIT_INTERRUPTED, _INTERRUPTED, organized.courses, outcomes)
+    return _result(organized.courses, outcomes, {**_stage_seconds(organized.courses), **seconds})
+
+
+def _organize(cohort: CohortFiles, context: RunContext, options: RunOptions, plan: RunPlan) -> OrganizeResult:
+    configuration, logger = context.configuration, context.logger
     if not options.wants("organize") and cohort.manifest.is_file():
         return OrganizeResult(tuple(cohort.manifest_courses()), files_read=0, files_total=0, changed=False, warnings=())
     result = organize(
@@ -141,7 +145,7 @@ def _organize(
         threads=plan.parallelization.budget,
         logger=logger,
         report_progress=_periodic_progress(logger, "Organize"),
-        cancelled=cancelled,
+        cancelled=context.cancelled,
     )
     logger.info("Organize: %d files, %d of them read now", result.files_total, result.files_read)
     for warning in result.warnings:
@@ -191,8 +195,7 @@ def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) 
         logger=context.logger,
         cancelled=context.cancelled,
     )
-    with _stop_on_signal(context):
-        ended = pool.run(tasks)
+    ended = pool.run(tasks)
     return {(course.key, stage.name): ended[task_key(course, stage)] for course in courses for stage in plan.stages}
 
 
