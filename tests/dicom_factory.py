@@ -73,6 +73,8 @@ class Patient:
             dataset.PixelSpacing = [2.0, 2.0]
             dataset.SliceThickness = spacing_mm
             dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
+            if modality == "MR":
+                dataset.ScanningSequence = "SE"
             _put_pixels(dataset, np.full((4, 4), number, "<u2"))
             paths.append(self._write(dataset, place, f"{name}_{number:03d}.dcm", attributes))
         return paths

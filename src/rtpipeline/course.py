@@ -35,6 +35,9 @@ class ImageSeries(_Record):
     series_description: str = ""
     date: str = ""
     instance_count: int
+    series_class: str = ""
+    """What kind of image it is: `planning_ct`, `pet_ct`, `anatomical_mr`, `functional_mr`, `pet`, …"""
+    class_reason: str = ""
     link: str = ""
     """How the series came to this course: `structure set reference`, `frame of reference`, `registration`, …"""
 
@@ -189,6 +192,15 @@ class CourseFiles:
     def segmentation(self, image_key: str, task: str) -> Path:
         """Multilabel NIfTI of one TotalSegmentator task on one image; its label map is `label_map(...)`."""
         return self.totalsegmentator / f"{image_key}--{task}.nii.gz"
+
+    def binary_masks(self, image_key: str, task: str) -> Path:
+        """Folder of the binary NIfTI files of single structures, where they are asked for."""
+        return self.totalsegmentator / f"{image_key}--{task}"
+
+    @property
+    def body_regions(self) -> Path:
+        """Which regions of the body the planning CT shows."""
+        return self.folder / "qc_reports" / "body_regions.json"
 
     @property
     def custom_models(self) -> Path:

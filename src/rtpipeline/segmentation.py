@@ -109,9 +109,13 @@ def configured_tasks(section: SegmentationSection) -> list[TaskOptions]:
 
 
 def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
-    """CT tasks on the planning CT; MR tasks on every MR series if MR is wanted."""
+    """CT tasks on the planning CT; MR tasks on every MR series that is not functional, if MR is wanted."""
     tasks = configured_tasks(section)
-    images = [image for image in course.description.images if image.modality == "MR" and section.mr]
+    images = [
+        image
+        for image in course.description.images
+        if image.modality == "MR" and image.series_class != "functional_mr" and section.mr
+    ]
     if course.description.planning_ct is not None:
         images.insert(0, course.description.planning_ct)
     return [_Job(image, task) for image in images for task in tasks if TASKS[task.task].modality == image.modality]

@@ -33,20 +33,23 @@ from rtpipeline.dicom.values import (
     as_numbers,
     as_text,
     as_uid,
+    items,
 )
 
-HEADER_VERSION = 1
+HEADER_VERSION = 2
 """Counts up when `read_header` reads more or otherwise, so that stored headers are read again."""
 
 IMAGE_MODALITIES = ("CT", "MR", "PT")
 
 _KEYWORDS = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "PatientID", "StudyInstanceUID", "SeriesInstanceUID"),
-    *("FrameOfReferenceUID", "ImageType", "SeriesDescription", "ManufacturerModelName", "InstanceNumber"),
+    *("FrameOfReferenceUID", "ImageType", "SeriesDescription", "Manufacturer", "ManufacturerModelName"),
+    *("InstanceNumber", "ScanningSequence", "CorrectedImage"),
     *("AcquisitionNumber", "TemporalPositionIdentifier", "TriggerTime", "EchoNumbers"),
     *("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate", "InstanceCreationDate", "InstanceCreationTime"),
     *("Rows", "Columns", "NumberOfFrames", "BitsAllocated", "SamplesPerPixel"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *HEADER_KEYWORDS,
 )
 _TAGS: list[BaseTag | int] = [tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
@@ -78,12 +81,16 @@ class Header:
         image_type: the values of ImageType, joined by a backslash.
         date: of the series, acquisition, content or study, in this order, `YYYY-MM-DD` or empty.
         created: InstanceCreationDate and -Time as written, for telling an older export from a newer one.
+        scanning_sequence: of an MR image: SE, GR, IR, EP, joined by a backslash.
+        corrected_image: corrections of a PET image, for example ATTN, joined by a backslash.
         phase: acquisition number, temporal position, trigger time and echo, joined; tells apart the images that
             one series holds at one position.
         orientation: the six direction cosines, rounded to 4 decimals; empty if not given.
-        plane_position_mm: distance of the plane from the patient origin along the image normal; None if not given.
+        plane_position_mm: distance of the (lowest) plane from the patient origin along the image normal; None if not
+            given for every frame.
         pixel_spacing_mm: as in the file: between rows, between columns; empty if not given.
         frames: number of frames (1 for a single-frame image, 0 where there are no pixels).
+        planes: number of different positions that the frames have; 0 where they are not given.
         damage: why the file cannot be used although its header can be read; empty when it is whole.
         references: what a radiotherapy object refers to; None for images.
     """
@@ -97,7 +104,10 @@ class Header:
     frame_of_reference_uid: str = ""
     image_type: str = ""
     series_description: str = ""
+    manufacturer: str = ""
     manufacturer_model: str = ""
+    scanning_sequence: str = ""
+    corrected_image: str = ""
     instance_number: int | None = None
     phase: str = ""
     date: str = ""
@@ -105,6 +115,7 @@ class Header:
     rows: int = 0
     columns: int = 0
     frames: int = 0
+    planes: int = 0
     orientation: tuple[float, ...] = ()
     plane_position_mm: float | None = None
     pixel_spacing_mm: tuple[float, ...] = ()
@@ -264,7 +275,7 @@ def _header(
         raise NotDicomError("a DICOMDIR: a table of contents, no object")
     if not sop_class or not as_uid(dataset, "SOPInstanceUID"):
         raise NotDicomError("not a DICOM object (it has no SOP class or no SOP instance UID)")
-    orientation = as_numbers(dataset, "ImageOrientationPatient")
+    planes = _planes(dataset, modality)
     return Header(
         sop_class_uid=_shared(sop_class),
         sop_instance_uid=as_uid(dataset, "SOPInstanceUID"),
@@ -275,7 +286,10 @@ def _header(
         frame_of_reference_uid=_shared(as_uid(dataset, "FrameOfReferenceUID")),
         image_type=_shared(as_text(dataset, "ImageType").upper()),
         series_description=_shared(as_text(dataset, "SeriesDescription")),
+        manufacturer=_shared(as_text(dataset, "Manufacturer")),
         manufacturer_model=_shared(as_text(dataset, "ManufacturerModelName")),
+        scanning_sequence=_shared(as_text(dataset, "ScanningSequence").upper()),
+        corrected_image=_shared(as_text(dataset, "CorrectedImage").upper()),
         instance_number=as_integer(dataset, "InstanceNumber"),
         phase=_shared(_phase(dataset)),
         date=_shared(_first_date(dataset, "SeriesDate", "AcquisitionDate", "ContentDate", "StudyDate")),
@@ -283,9 +297,10 @@ def _header(
         rows=as_integer(dataset, "Rows") or 0,
         columns=as_integer(dataset, "Columns") or 0,
         frames=_frames(dataset) if has_pixels else 0,
-        orientation=tuple(round(value, 4) for value in orientation) if len(orientation) == 6 else (),
-        plane_position_mm=_plane_position_mm(dataset, orientation),
-        pixel_spacing_mm=as_numbers(dataset, "PixelSpacing"),
+        planes=len(set(planes.positions_mm)),
+        orientation=tuple(round(value, 4) for value in planes.orientation),
+        plane_position_mm=min(planes.positions_mm, default=None),
+        pixel_spacing_mm=planes.pixel_spacing_mm,
         damage=damage,
         references=references,
     )
@@ -302,6 +317,41 @@ def _phase(dataset: Dataset) -> str:
 
 def _first_date(dataset: Dataset, *keywords: str) -> str:
     return next((date for keyword in keywords if (date := as_date(dataset, keyword))), "")
+
+
+@dataclass(frozen=True)
+class _Planes:
+    """Where the frames of an image lie; positions are empty unless every frame has one."""
+
+    orientation: tuple[float, ...] = ()
+    pixel_spacing_mm: tuple[float, ...] = ()
+    positions_mm: tuple[float, ...] = ()
+
+
+def _planes(dataset: Dataset, modality: str) -> _Planes:
+    """Geometry from the image plane attributes, or from the functional groups of an enhanced image (PS3.3 C.7.6.16)."""
+    if modality not in IMAGE_MODALITIES or "PerFrameFunctionalGroupsSequence" not in dataset:
+        orientation = as_numbers(dataset, "ImageOrientationPatient")
+        orientation = orientation if len(orientation) == 6 else ()
+        position = _plane_position_mm(dataset, orientation) if _frames(dataset) == 1 else None
+        spacing = as_numbers(dataset, "PixelSpacing")
+        return _Planes(orientation, spacing, () if position is None else (position,))
+    shared = next(iter(items(dataset, "SharedFunctionalGroupsSequence")), Dataset())
+    frames = items(dataset, "PerFrameFunctionalGroupsSequence")
+
+    def group(frame: Dataset, keyword: str) -> Dataset:
+        return next(iter([*items(frame, keyword), *items(shared, keyword)]), Dataset())
+
+    orientations = {as_numbers(group(one, "PlaneOrientationSequence"), "ImageOrientationPatient") for one in frames}
+    spacings = {as_numbers(group(one, "PixelMeasuresSequence"), "PixelSpacing") for one in frames}
+    orientation = orientations.pop() if len(orientations) == 1 else ()
+    if len(orientation) != 6 or len(frames) != _frames(dataset):
+        return _Planes()
+    found = [_plane_position_mm(group(one, "PlanePositionSequence"), orientation) for one in frames]
+    positions = tuple(position for position in found if position is not None)
+    return _Planes(
+        orientation, spacings.pop() if len(spacings) == 1 else (), positions if len(positions) == len(found) else ()
+    )
 
 
 def _plane_position_mm(dataset: Dataset, orientation: tuple[float, ...]) -> float | None:

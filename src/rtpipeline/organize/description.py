@@ -136,6 +136,8 @@ def _image(series: Series, link: str, files: dict[str, IndexedFile]) -> ImageSer
             "series_description": header.series_description,
             "date": series.date,
             "instance_count": len(series.files),
+            "series_class": series.series_class.kind,
+            "class_reason": series.series_class.reason,
             "link": link,
         }
     )

@@ -279,7 +279,7 @@ def _unused_of(patient: Patient, homes: Homes, courses: Sequence[CourseDraft], k
     explained = used | {one.file.path for one in (*known, *patient.unused)}
     unused = list(patient.unused)
     for series in patient.series:
-        reason = series.useless or "no course takes it"
+        reason = "no course takes it" if series.series_class.used else series.series_class.reason
         unused += [Unused(file, NOT_CHOSEN, reason) for file in series.files if file.path not in explained]
     orphans: tuple[tuple[Sequence[RtObject[Any]], str], ...] = (
         (patient.doses, "a dose without plan, structure set or images in the input"),

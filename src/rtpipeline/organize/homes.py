@@ -122,7 +122,7 @@ def main_series(candidates: Iterable[Series]) -> Series:
 
 def _place_series(patient: Patient, homes: Homes) -> None:
     """CT series stand for themselves; MR and PET belong to the CT of their frame of reference, if there is one."""
-    usable = [series for series in patient.series if not series.useless or homes.is_named(series)]
+    usable = [series for series in patient.series if series.series_class.used]
     for series in usable:
         if series.modality == "CT":
             homes.places[series.uid] = (homes.place(series.frame, series.study_uid),)

@@ -18,6 +18,7 @@ from rtpipeline.dicom.radiotherapy_references import (
 from rtpipeline.organize.duplicates import Unused
 from rtpipeline.organize.index import IndexedFile
 from rtpipeline.organize.series import Series, header_of, image_series
+from rtpipeline.organize.series_classes import classified
 
 UNSUPPORTED = "unsupported"
 NOT_CHOSEN = "not_chosen"
@@ -95,7 +96,13 @@ def patients_of(files: Sequence[IndexedFile], damaged: Sequence[IndexedFile]) ->
 
 def _patient(patient_id: str, identity: str, files: list[IndexedFile], damaged: list[IndexedFile]) -> Patient:
     files = sorted(files, key=lambda file: header_of(file).sop_instance_uid)
-    series = image_series(files, damaged)
+    structure_sets = _objects(files, StructureSetReferences)
+    plans, doses = _objects(files, PlanReferences), _objects(files, DoseReferences)
+    series = classified(
+        image_series(files, damaged),
+        [(one.refers.series_uids, one.refers.image_uids) for one in structure_sets],
+        _treated_frames(structure_sets, [*plans, *doses]),
+    )
     unused = [Unused(left.file, NOT_CHOSEN, left.reason) for one in series for left in one.left_out]
     known = (PlanReferences, DoseReferences, StructureSetReferences, RegistrationReferences, RecordReferences)
     for file in files:
@@ -110,9 +117,9 @@ def _patient(patient_id: str, identity: str, files: list[IndexedFile], damaged: 
         patient_id=patient_id,
         identity=identity,
         series=tuple(series),
-        structure_sets=_objects(files, StructureSetReferences),
-        plans=_objects(files, PlanReferences),
-        doses=_objects(files, DoseReferences),
+        structure_sets=structure_sets,
+        plans=plans,
+        doses=doses,
         registrations=_objects(files, RegistrationReferences),
         records=_objects(files, RecordReferences),
         unused=tuple(unused),
@@ -123,6 +130,12 @@ def _objects(files: Iterable[IndexedFile], kind: type[Refs]) -> tuple[RtObject[R
     return tuple(
         RtObject(file, references) for file in files if isinstance(references := header_of(file).references, kind)
     )
+
+
+def _treated_frames(structure_sets: Sequence[RtStruct], others: Sequence[RtPlan | RtDose]) -> set[str]:
+    """Frames of reference that structure sets, plans and doses have."""
+    frames = {frame for one in structure_sets for frame in one.refers.frame_of_reference_uids}
+    return frames | {one.header.frame_of_reference_uid for one in others}
 
 
 def _identifiers(header: Header) -> list[str]:

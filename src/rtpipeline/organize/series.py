@@ -1,11 +1,11 @@
-"""Image series: the files of one stack of planes, and which series are of no use by themselves."""
+"""Image series: the files of one stack of planes."""
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rtpipeline.dicom.headers import IMAGE_MODALITIES, Header
 from rtpipeline.organize.index import IndexedFile
@@ -23,6 +23,23 @@ class LeftOut:
     reason: str
 
 
+class SeriesClass(NamedTuple):
+    """What kind of image a series is.
+
+    Attributes:
+        kind: for example `planning_ct`, `cone_beam_ct`, `anatomical_mr`; `unknown` where nothing tells.
+        used: whether courses may have it.
+        reason: why it is of this kind, as half a sentence.
+    """
+
+    kind: str
+    used: bool
+    reason: str
+
+
+UNCLASSIFIED = SeriesClass("unknown", False, "not classified yet")
+
+
 @dataclass(frozen=True)
 class Series:
     """The stack of one image series.
@@ -33,7 +50,7 @@ class Series:
         files: the images in the order of their planes.
         left_out: whole images of the series that are not of its stack.
         damaged: images of the series that cannot be used.
-        useless: why the series is of no use unless another object names it; empty otherwise.
+        series_class: what kind of image it is.
     """
 
     uid: str
@@ -43,7 +60,7 @@ class Series:
     files: tuple[IndexedFile, ...]
     left_out: tuple[LeftOut, ...] = ()
     damaged: tuple[IndexedFile, ...] = ()
-    useless: str = ""
+    series_class: SeriesClass = UNCLASSIFIED
 
     @property
     def header(self) -> Header:
@@ -87,10 +104,10 @@ def image_series(files: Iterable[IndexedFile], damaged: Iterable[IndexedFile]) -
 
 def _series(uid: str, files: list[IndexedFile], damaged: list[IndexedFile]) -> Series:
     left_out: list[LeftOut] = []
-    localizers = [file for file in files if _is_localizer(header_of(file))]
+    localizers = [file for file in files if is_localizer(header_of(file))]
     if localizers and len(files) - len(localizers) >= KEPT_WITHOUT_LOCALIZERS:
         left_out += [LeftOut(file, "a localizer inside an image series") for file in localizers]
-        files = [file for file in files if not _is_localizer(header_of(file))]
+        files = [file for file in files if not is_localizer(header_of(file))]
     stack, rest = _largest(files, _geometry)
     left_out += [LeftOut(file, "not of the size and direction of its series's stack") for file in rest]
     if _has_repeated_positions(stack):
@@ -101,7 +118,7 @@ def _series(uid: str, files: list[IndexedFile], damaged: list[IndexedFile]) -> S
         stack, rest = _first_of_each_position(stack)
         left_out += [LeftOut(file, "another image of its series at the same position is used") for file in rest]
     header = header_of(stack[0])
-    whole = Series(
+    return Series(
         uid=uid,
         modality=header.modality,
         study_uid=header.study_instance_uid,
@@ -110,7 +127,6 @@ def _series(uid: str, files: list[IndexedFile], damaged: list[IndexedFile]) -> S
         left_out=tuple(left_out),
         damaged=tuple(sorted(damaged, key=lambda file: file.path)),
     )
-    return Series(**{**whole.__dict__, "useless": _why_useless(whole)})
 
 
 def _geometry(header: Header) -> Hashable:
@@ -163,37 +179,7 @@ def _first_of_each_position(files: Sequence[IndexedFile]) -> tuple[list[IndexedF
     return kept, rest
 
 
-def _is_localizer(header: Header) -> bool:
+def is_localizer(header: Header) -> bool:
+    """Whether ImageType says that this is a scout view."""
     values = header.image_type.split("\\")
     return "LOCALIZER" in values and not {"AXIAL", "HELICAL"} & set(values)
-
-
-_LOCALIZER_WORDS = frozenset({"localizer", "localiser", "scout", "topogram", "surview", "survey", "loc"})
-_REPORT_PHRASES = ("dose report", "patient protocol", "dose info", "screen save", "screen capture")
-_PROJECTION_WORDS = frozenset({"mip", "minip", "maxip"})
-_CONE_BEAM_WORDS = frozenset({"cbct", "conebeam", "obi", "xvi", "kvct", "mvct"})
-_CONE_BEAM_PHRASES = ("cone beam", "cone-beam", "patient verification", "halcyon - pva", "rds - pva", "on-board imager")
-_PHASE = re.compile(r"\b\d{1,3}\s?%")
-
-
-def _why_useless(series: Series) -> str:
-    """Rules, in order, for series that no structure set names; the first that holds is the reason."""
-    header = series.header
-    description = header.series_description.lower()
-    words = set(re.split(r"[^a-z0-9]+", description))
-    device = f"{description} {header.manufacturer_model.lower()}"
-    device_words = set(re.split(r"[^a-z0-9]+", device))
-    is_ct = series.modality == "CT"
-    rules: tuple[tuple[bool, str], ...] = (
-        (_is_localizer(header) or bool(words & _LOCALIZER_WORDS), "a localizer"),
-        (any(phrase in description for phrase in _REPORT_PHRASES), "a report or screen capture"),
-        (series.slices < MINIMUM_SLICES, f"only {series.slices} slices"),
-        (header.frames == 1 and header.plane_position_mm is None, "images without a position in the patient"),
-        (bool(words & _PROJECTION_WORDS), "a projection of intensities, not an image of tissue"),
-        (
-            is_ct and (bool(device_words & _CONE_BEAM_WORDS) or any(phrase in device for phrase in _CONE_BEAM_PHRASES)),
-            "a cone-beam CT for positioning",
-        ),
-        (is_ct and _PHASE.search(description) is not None, "a phase of a 4D CT"),
-    )
-    return next((reason for holds, reason in rules if holds), "")
