@@ -11,13 +11,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 
 from rtpipeline.outcome import Outcome, StageError, failed
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.progress import StageProgress
+from rtpipeline.scheduling.ready_tasks import ReadyTasks
+from rtpipeline.scheduling.tasks import Grant, Task, WaitingTask
+
+__all__ = ["AdaptivePool", "Grant", "Task"]
 
 SUCCESSES_BEFORE_GROWTH = 3
 HEARTBEAT_S = 60.0
@@ -27,53 +32,16 @@ _POLL_S = 0.5
 Logger = logging.Logger | logging.LoggerAdapter
 
 
-@dataclass(frozen=True)
-class Grant:
-    """What a running task holds: CPU tokens and, where it asked for a slot, a device."""
-
-    tokens: int
-    device: str
-
-
-@dataclass(frozen=True)
-class Task:
-    """One piece of work.
-
-    Attributes:
-        key: unique, for example `patient/course segmentation`.
-        label: what it counts as in the progress lines, for example `Segmentation`.
-        run: does the work; a `StageError` fails the task with its reason, any other exception is logged in full.
-        tokens: CPU tokens it holds; clipped to the budget.
-        slots: name of the slot pool it takes a device from, or None.
-        needs: keys of tasks that must have ended before, whatever their outcome.
-        priority: smaller starts first.
-        group: tasks of more than `parallel_groups` different groups do not run at once (a slot holder does not count).
-    """
-
-    key: str
-    label: str
-    run: Callable[[Grant], Outcome]
-    tokens: int = 1
-    slots: str | None = None
-    needs: tuple[str, ...] = ()
-    priority: tuple[int, ...] = ()
-    group: str = ""
-
-
 @dataclass
 class _Running:
-    task: Task
+    waited: WaitingTask
     grant: Grant
-    company: int
     started: float
     slow_said: bool = False
 
-
-@dataclass
-class _Waiting:
-    task: Task
-    company: int
-    """How many tasks, itself included, may run while it runs."""
+    @property
+    def task(self) -> Task:
+        return self.waited.task
 
 
 @dataclass
@@ -128,12 +96,12 @@ class _PoolState:
     def __init__(self, pool: AdaptivePool, tasks: Sequence[Task]) -> None:
         self._pool = pool
         self._log = pool.logger
-        self._order = {task.key: (task.priority, index) for index, task in enumerate(tasks)}
         self.maximum_workers = max(1, pool.budget)
         self._workers = self.maximum_workers
         self._successes = 0
-        self._waiting = [_Waiting(task, self.maximum_workers) for task in tasks]
-        self._waiting.sort(key=lambda waiting: self._order[waiting.task.key])
+        self._ready = ReadyTasks(pool.parallel_groups)
+        for index, task in enumerate(tasks):
+            self._ready.add(WaitingTask(task, (task.priority, index), self.maximum_workers))
         self._free_slots = {name: list(devices) for name, devices in pool.slots.items()}
         self._progress = StageProgress(task.label for task in tasks)
         self._last_line = time.monotonic()
@@ -147,39 +115,33 @@ class _PoolState:
 
     def start_ready(self, executor: ThreadPoolExecutor) -> None:
         """Start whatever fits; a task that waits for tokens lets nobody overtake it."""
-        for waiting in list(self._waiting):
+        while (waiting := self._ready.first(lambda name: bool(self._free_slots[name]))) is not None:
             task = waiting.task
-            if any(need not in self.outcomes for need in task.needs):
-                continue
-            if not self._fits_company(waiting):
-                break
-            if task.slots is not None and not self._free_slots[task.slots]:
-                continue
-            if not self._fits_group(task):
-                continue
-            if self._tokens(task) > self._free_tokens:
+            if not self._fits_company(waiting) or self._tokens(task) > self._free_tokens:
                 break
             device = self._free_slots[task.slots].pop(0) if task.slots is not None else "cpu"
             grant = Grant(self._tokens(task), device)
-            self._waiting.remove(waiting)
+            self._ready.start(waiting)
             self._progress.start(task.label)
             future = executor.submit(task.run, grant)
-            self.running[future] = _Running(task, grant, waiting.company, time.monotonic())
+            self.running[future] = _Running(waiting, grant, time.monotonic())
 
     def finish(self, future: Future[Outcome]) -> None:
         """Give back what a task held, and decide whether it is tried again."""
         ended = self.running.pop(future)
         task = ended.task
+        self._ready.stop(task)
         if task.slots is not None:
             self._free_slots[task.slots].append(ended.grant.device)
             self._free_slots[task.slots].sort()
         outcome = self._outcome_of(future, task)
-        if outcome.status == "failed" and outcome.memory_pressure and not self._pool.cancelled.is_set():
+        if outcome.status in ("failed", "partial") and outcome.memory_pressure and not self._pool.cancelled.is_set():
             if self._shrink(ended, outcome):
                 return
         elif outcome.usable:
             self._grow()
         self.outcomes[task.key] = outcome
+        self._ready.ended(task.key)
         self._last_line = time.monotonic()
         self._log.log(logging.INFO if outcome.computed else logging.DEBUG, "%s", self._progress.finish(task.label))
 
@@ -202,15 +164,9 @@ class _PoolState:
     def _tokens(self, task: Task) -> int:
         return max(1, min(task.tokens, self._pool.budget))
 
-    def _fits_company(self, waiting: _Waiting) -> bool:
-        limits = [self._workers, waiting.company, *(running.company for running in self.running.values())]
+    def _fits_company(self, waiting: WaitingTask) -> bool:
+        limits = [self._workers, waiting.company, *(running.waited.company for running in self.running.values())]
         return len(self.running) < min(limits)
-
-    def _fits_group(self, task: Task) -> bool:
-        if self._pool.parallel_groups is None or task.slots is not None or not task.group:
-            return True
-        groups = {running.task.group for running in self.running.values() if running.task.slots is None}
-        return task.group in groups or len(groups) < self._pool.parallel_groups
 
     def _outcome_of(self, future: Future[Outcome], task: Task) -> Outcome:
         error = future.exception()
@@ -225,7 +181,7 @@ class _PoolState:
         """Halve the workers and queue the task again; False when it was alone already and cannot be helped."""
         self._successes = 0
         before = self._workers
-        in_company = min(before, ended.company)
+        in_company = min(before, ended.waited.company)
         if in_company <= self._pool.minimum_workers:
             self._log.error("%s: out of memory with one worker: %s", ended.task.key, outcome.reason)
             return False
@@ -235,8 +191,7 @@ class _PoolState:
             "Memory pressure in %s: workers %d -> %d, it is tried again (%s)",
             ended.task.key, before, self._workers, outcome.reason,
         )  # fmt: skip
-        self._waiting.append(_Waiting(ended.task, smaller))
-        self._waiting.sort(key=lambda waiting: self._order[waiting.task.key])
+        self._ready.add(replace(ended.waited, company=smaller))
         return True
 
     def _grow(self) -> None:
@@ -250,16 +205,13 @@ class _PoolState:
 
 
 def _check_graph(tasks: Sequence[Task]) -> None:
-    by_key = {task.key: task for task in tasks}
-    if len(by_key) != len(tasks):
+    needs = {task.key: task.needs for task in tasks}
+    if len(needs) != len(tasks):
         raise ValueError("two tasks have the same key")
-    unresolved = dict.fromkeys(by_key)
-    while unresolved:
-        free = [key for key in unresolved if not any(need in unresolved for need in by_key[key].needs)]
-        if not free:
-            raise ValueError(f"tasks need each other: {', '.join(unresolved)}")
-        for key in free:
-            del unresolved[key]
-    missing = {need for task in tasks for need in task.needs} - set(by_key)
+    missing = {need for task in tasks for need in task.needs if need not in needs}
     if missing:
         raise ValueError(f"tasks need others that are not there: {', '.join(sorted(missing))}")
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        raise ValueError(f"tasks need each other: {', '.join(error.args[1])}") from error
