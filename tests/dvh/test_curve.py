@@ -7,8 +7,9 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from analytic_solids import CENTRE_GY, SOLIDS, H, R, Solid, circle
-from rtpipeline.dvh.cells import cells_of_mask, cells_of_slabs
-from rtpipeline.dvh.curve import DoseVolumeCurve, dose_volume_curve
+from rtpipeline.dvh.curve import DoseVolumeCurve
+from rtpipeline.dvh.histogram import SampledDose
+from rtpipeline.dvh.refinement import curve_of_mask, curve_of_slabs
 from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.slabs import slab_stack
@@ -27,7 +28,7 @@ def linear_dose(direction: str, spacing: tuple[float, float, float], offset: flo
 
 def curve_of(contours: list[np.ndarray], dose: Volume, image_spacing: float) -> DoseVolumeCurve:
     stack = slab_stack(contours, image_spacing)
-    return dose_volume_curve(cells_of_slabs(stack), dose, stack.volume_cm3)
+    return curve_of_slabs(stack, SampledDose(dose))
 
 
 def deviations(solid: Solid, curve: DoseVolumeCurve, direction: str, spacing: float) -> dict[str, float]:
@@ -118,7 +119,7 @@ def test_masks_give_the_curve_of_their_voxels(direction: str) -> None:
     grid = Grid.uniform((-14.5, -14.5, -14.0), (1.0, 1.0, 2.0), (30, 30, 15))
     mask = rasterise(SOLIDS[0].contours(2.0), grid)
     dose = linear_dose(direction, (3.0, 3.0, 3.0))
-    curve = dose_volume_curve(cells_of_mask(mask), dose, mask.volume_cm3)
+    curve = curve_of_mask(mask, SampledDose(dose))
     assert curve.volume_total_cm3 == pytest.approx(mask.voxel_count * 0.002, rel=1e-12)
     voxels = np.argwhere(mask.values)
     steps = (np.arange(200) + 0.5) / 200 - 0.5

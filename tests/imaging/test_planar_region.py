@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rtpipeline.imaging.planar_region import coverage, region_of
+from rtpipeline.imaging.cell_coverage import coverage
+from rtpipeline.imaging.planar_region import region_of
 
 
 def ring(radius: float, centre: tuple[float, float] = (0.0, 0.0), points: int = 400) -> np.ndarray:

@@ -1,19 +1,14 @@
-"""Cumulative dose-volume curves, put together from cells over which the dose is spread continuously."""
+"""Cumulative dose-volume curves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rtpipeline.dvh.cells import Cells
-from rtpipeline.imaging.grid import FloatArray, Volume
-from rtpipeline.imaging.interpolation import sample_with_gradient
+from rtpipeline.imaging.grid import FloatArray
 
-DOSE_STEPS = 100_000
-"""Number of steps from the smallest to the largest dose of the grid at which a curve is known exactly."""
 CURVE_TOLERANCE = 2e-5
 """A thinned curve is nowhere further from the full one than this fraction of the volume."""
 
@@ -30,6 +25,8 @@ class DoseVolumeCurve:
         minimum_gy: smallest dose in the covered part; NaN where nothing is covered.
         maximum_gy: largest dose in the covered part; NaN where nothing is covered.
         mean_gy: mean dose of the covered part; NaN where nothing is covered.
+        error: estimate of how far the curve is from one of infinitely small cells: within this fraction of the volume
+            or this fraction of the largest dose of the grid.
     """
 
     dose_gy: FloatArray
@@ -39,6 +36,7 @@ class DoseVolumeCurve:
     minimum_gy: float
     maximum_gy: float
     mean_gy: float
+    error: float = 0.0
 
     @property
     def covered_cm3(self) -> float:
@@ -67,115 +65,7 @@ class DoseVolumeCurve:
     def thinned(self) -> DoseVolumeCurve:
         """The same curve with as few points as keep it within `CURVE_TOLERANCE`; both ends stay."""
         kept = _thin(self.dose_gy, self.volume_cm3, CURVE_TOLERANCE * self.covered_cm3)
-        return DoseVolumeCurve(
-            self.dose_gy[kept],
-            self.volume_cm3[kept],
-            self.volume_total_cm3,
-            self.coverage_fraction,
-            self.minimum_gy,
-            self.maximum_gy,
-            self.mean_gy,
-        )
-
-
-def dose_volume_curve(cells: Iterable[Cells], dose: Volume, volume_cm3: float) -> DoseVolumeCurve:
-    """The curve of a structure that is given as cells.
-
-    In each cell the dose is taken for linear, with the value and the gradient of the trilinear dose at the cell's
-    centroid. The doses of a box with a linear dose are the sum of three independent uniform spreads, one along each
-    edge; they are represented by one uniform spread of the same mean and the same variance. It is exact where the
-    dose changes along one edge, and keeps every mean exactly.
-
-    Args:
-        cells: all cells of the structure.
-        dose: in Gy, on its own grid; nothing is resampled.
-        volume_cm3: volume of the structure, from its geometry.
-    """
-    histogram = _SpreadHistogram(float(dose.values.min()), float(dose.values.max()))
-    for part in (block for some in cells for block in some.blocks()):
-        sampled = sample_with_gradient(dose, part.centroids_mm)
-        along_edges = sampled.gradient_per_mm @ (dose.grid.direction.T @ part.edges_mm)
-        halves = 0.5 * along_edges * part.scales
-        spread = np.sqrt(np.einsum("ij,ij->i", halves, halves))
-        histogram.add(
-            sampled.values[sampled.inside],
-            spread[sampled.inside],
-            part.volumes_mm3[sampled.inside] / 1000.0,
-            uncovered=float(part.volumes_mm3[~sampled.inside].sum()) / 1000.0,
-        )
-    return histogram.curve(volume_cm3)
-
-
-class _SpreadHistogram:
-    """The volume that gets at least each dose of an even ladder, exactly, for uniformly spread doses.
-
-    A volume w spread evenly over [a, b] adds w/(b-a) · ((b-e)⁺ - (a-e)⁺) to the volume above each rung e. On an even
-    ladder (p-e)⁺ is exactly the linear mix of those of the two rungs around p. So it is enough to collect, per rung,
-    the slopes' changes; two running sums from the top give the curve. No sorting, and nothing depends on the order
-    of magnitude of the number of cells.
-    """
-
-    def __init__(self, lowest_gy: float, highest_gy: float) -> None:
-        self.lowest = lowest_gy
-        self.highest = max(highest_gy, lowest_gy + 1e-6)
-        self.step = (self.highest - self.lowest) / DOSE_STEPS
-        self.changes = np.zeros(DOSE_STEPS + 2)
-        self.covered = 0.0
-        self.uncovered = 0.0
-        self.dose_sum = 0.0
-        self.minimum = np.inf
-        self.maximum = -np.inf
-
-    def add(self, doses: FloatArray, spreads: FloatArray, volumes: FloatArray, *, uncovered: float) -> None:
-        """Add volumes whose doses are spread over `doses` ± `spreads`."""
-        self.uncovered += uncovered
-        if len(doses) == 0:
-            return
-        self.covered += float(volumes.sum())
-        self.dose_sum += float((volumes * doses).sum())
-        self.minimum = min(self.minimum, max(float((doses - spreads).min()), self.lowest))
-        self.maximum = max(self.maximum, min(float((doses + spreads).max()), self.highest))
-        low = np.maximum((doses - spreads - self.lowest) / self.step, 0.0)
-        high = np.minimum((doses + spreads - self.lowest) / self.step, float(DOSE_STEPS))
-        narrow = high - low < 1.0
-        low[narrow] = np.clip(0.5 * (low + high)[narrow] - 0.5, 0.0, DOSE_STEPS - 1.0)
-        high[narrow] = low[narrow] + 1.0
-        slope = volumes / (high - low)
-        self._collect(high, slope)
-        self._collect(low, -slope)
-
-    def _collect(self, position: FloatArray, amount: FloatArray) -> None:
-        rung = position.astype(np.intp)
-        upper = amount * (position - rung)
-        np.add.at(self.changes, rung, amount - upper)
-        np.add.at(self.changes, rung + 1, upper)
-
-    def curve(self, volume_cm3: float) -> DoseVolumeCurve:
-        """The curve of everything that was added."""
-        above = np.cumsum(self.changes[::-1])[::-1]  # changes at this rung or higher
-        volumes = np.append(np.cumsum(above[:0:-1])[::-1], 0.0)[: DOSE_STEPS + 1]
-        volumes = np.maximum.accumulate(np.clip(volumes, 0.0, self.covered)[::-1])[::-1]
-        doses = np.linspace(self.lowest, self.highest, DOSE_STEPS + 1)
-        total = self.covered + self.uncovered
-        covered = self.covered > 0
-        fraction = self.covered / total if covered else 0.0
-        scale = volume_cm3 * fraction / self.covered if covered else 1.0
-        used = slice(*self._used_rungs()) if covered else slice(0, 0)
-        return DoseVolumeCurve(
-            dose_gy=doses[used],
-            volume_cm3=volumes[used] * scale,
-            volume_total_cm3=volume_cm3,
-            coverage_fraction=fraction,
-            minimum_gy=self.minimum if covered else float("nan"),
-            maximum_gy=self.maximum if covered else float("nan"),
-            mean_gy=self.dose_sum / self.covered if covered else float("nan"),
-        )
-
-    def _used_rungs(self) -> tuple[int, int]:
-        """From the last rung that all of the volume reaches to the first that none reaches."""
-        first = int((self.minimum - self.lowest) / self.step)
-        last = int(np.ceil((self.maximum - self.lowest) / self.step))
-        return max(first - 1, 0), min(last + 2, DOSE_STEPS + 1)
+        return replace(self, dose_gy=self.dose_gy[kept], volume_cm3=self.volume_cm3[kept])
 
 
 def _thin(x: FloatArray, y: FloatArray, tolerance: float) -> NDArray[np.intp]:

@@ -13,9 +13,10 @@ from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.rtdose import read_dose
+from rtpipeline.dvh.histogram import SampledDose
 from rtpipeline.dvh.structure_dvh import StructureDvh, structure_dvh
 from rtpipeline.dvh.tables import curve_rows, metric_rows, status_rows, workbook_sheets
-from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
 from rtpipeline.scheduling.resources import Resources
@@ -38,18 +39,18 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     if not structures:
         return skipped("the course has no structure that structures.dvh selects")
     try:
-        dose = read_dose(course.files.dose)
+        dose = SampledDose(read_dose(course.files.dose))
         spacing = _image_plane_spacing_mm(course)
     except DicomError as error:
         raise StageError(f"{error}; correct or replace the file and organize again") from error
     results = _compute(structures, dose, spacing, course, configuration, resources)
-    _write(course, configuration, resources, results, float(dose.values.max()))
+    _write(course, configuration, resources, results, dose.highest_gy)
     return _outcome(results)
 
 
 def _compute(
     structures: Sequence[Structure],
-    dose: Volume,
+    dose: SampledDose,
     image_plane_spacing_mm: float | None,
     course: Course,
     configuration: Configuration,

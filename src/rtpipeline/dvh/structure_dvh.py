@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rtpipeline.dvh.cells import cells_of_mask, cells_of_slabs
-from rtpipeline.dvh.curve import DoseVolumeCurve, dose_volume_curve
-from rtpipeline.imaging.grid import FloatArray, Grid, Volume
+from rtpipeline.dvh.curve import DoseVolumeCurve
+from rtpipeline.dvh.histogram import SampledDose
+from rtpipeline.dvh.refinement import curve_of_mask, curve_of_slabs
+from rtpipeline.imaging.grid import FloatArray, Grid
 from rtpipeline.imaging.slabs import GeometryError, slab_stack
 from rtpipeline.structures import Structure
 
@@ -37,7 +38,7 @@ class StructureDvh:
 
 def structure_dvh(
     structure: Structure,
-    dose: Volume,
+    dose: SampledDose,
     *,
     image_plane_spacing_mm: float | None,
     minimum_coverage_fraction: float,
@@ -48,7 +49,7 @@ def structure_dvh(
 
     Args:
         structure: drawn or segmented.
-        dose: in Gy, on its own grid.
+        dose: of the course, on its own grid.
         image_plane_spacing_mm: of the planning CT; None where there is none.
         minimum_coverage_fraction: below it, the status is `partly_covered`.
         frame_mismatch: why structure and dose have no common coordinates; empty where they have.
@@ -68,7 +69,7 @@ def structure_dvh(
 
 
 def _of_contours(
-    structure: Structure, dose: Volume, image_plane_spacing_mm: float | None, within: Grid | None
+    structure: Structure, dose: SampledDose, image_plane_spacing_mm: float | None, within: Grid | None
 ) -> StructureDvh:
     contours = structure.contours or ()
     kept = contours if within is None else tuple(contour for contour in contours if _on_planes(contour, within))
@@ -82,7 +83,7 @@ def _of_contours(
     warnings = (*warnings, *stack.warnings)
     if not stack.volume_cm3 > 0:
         return StructureDvh(structure, "empty", "its contours enclose no area", CONTOURS, warnings=warnings)
-    curve = dose_volume_curve(cells_of_slabs(stack), dose, stack.volume_cm3)
+    curve = curve_of_slabs(stack, dose)
     return StructureDvh(structure, "ok", "", CONTOURS, curve, warnings)
 
 
@@ -92,13 +93,13 @@ def _on_planes(contour: FloatArray, grid: Grid) -> bool:
     return -0.5 <= plane <= grid.planes - 0.5
 
 
-def _of_voxels(structure: Structure, dose: Volume, within: Grid | None) -> StructureDvh:
+def _of_voxels(structure: Structure, dose: SampledDose, within: Grid | None) -> StructureDvh:
     assert structure.labels is not None
     mask = structure.mask(structure.labels.volume.grid if within is None else within)
     if mask.is_empty:
         where = "" if within is None else " of the cropped CT"
         return StructureDvh(structure, "empty", f"no voxel{where} has its label", VOXELS, warnings=structure.notes)
-    curve = dose_volume_curve(cells_of_mask(mask), dose, mask.volume_cm3)
+    curve = curve_of_mask(mask, dose)
     return StructureDvh(structure, "ok", "", VOXELS, curve, structure.notes)
 
 

@@ -1,9 +1,9 @@
-"""The exact region that the contours of one plane enclose, and how much of each cell of a lattice it covers.
+"""The exact region that the contours of one plane enclose.
 
 The region is cut into horizontal strips at every vertex and every crossing. Within a strip no two edges cross, so
 the edges have an order from left to right, and following it tells which trapezoids belong to the region. What
-remains are the pieces of edges that bound the region, from which areas, and areas within cells, follow exactly by
-Green's theorem.
+remains are the pieces of edges that bound the region, from which areas follow exactly by Green's theorem, also
+areas within the cells of a lattice (`cell_coverage`).
 """
 
 from __future__ import annotations
@@ -52,21 +52,6 @@ class PlanarRegion:
 
 
 @dataclass(frozen=True, eq=False)
-class CellCoverage:
-    """How a region covers the cells of a lattice; all arrays are (rows, columns), rows along y.
-
-    Attributes:
-        fraction: covered fraction of each cell's area, 0 to 1.
-        centroid_x: mean x of the covered part within the cell, 0 at its low and 1 at its high side.
-        centroid_y: the same for y.
-    """
-
-    fraction: FloatArray
-    centroid_x: FloatArray
-    centroid_y: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
 class _Strips:
     """Pieces of edges between two neighbouring levels, sorted by strip and from left to right."""
 
@@ -96,67 +81,6 @@ def region_of(polygons: Sequence[FloatArray]) -> PlanarRegion:
     after = _combined(inside, groups)
     before = np.concatenate([[False], after[:-1]])  # after the last edge of a strip nothing is inside
     return PlanarRegion(_boundary(strips, entering=after & ~before, leaving=before & ~after), united)
-
-
-def coverage(
-    region: PlanarRegion, origin_mm: tuple[float, float], cell_mm: float, shape: tuple[int, int]
-) -> CellCoverage:
-    """Covered fraction and centroid of each cell of a lattice that contains the whole region.
-
-    Args:
-        region: what covers.
-        origin_mm: (x, y) of the low corner of the lattice.
-        cell_mm: edge of the square cells.
-        shape: (rows, columns) of the lattice.
-
-    Raises:
-        ValueError: the region reaches beyond the lattice.
-    """
-    rows, columns = shape
-    pieces = (region.pieces - np.tile(origin_mm, 2)) / cell_mm
-    if len(pieces) and (pieces.min() < 0 or pieces[:, 0::2].max() > columns or pieces[:, 1::2].max() > rows):
-        raise ValueError("the region reaches beyond the lattice")
-    pieces = _cut_at_integers(_cut_at_integers(pieces, axis=1), axis=0)
-    column = np.clip(np.floor(0.5 * (pieces[:, 0] + pieces[:, 2])), 0, columns - 1).astype(np.intp)
-    row = np.clip(np.floor(0.5 * (pieces[:, 1] + pieces[:, 3])), 0, rows - 1).astype(np.intp)
-    area, moment_x, moment_y = _cell_integrals(pieces, row, column, shape)
-    covered = area > 1e-9
-    safe = np.where(covered, area, 1.0)
-    return CellCoverage(
-        fraction=np.where(covered, np.minimum(area, 1.0), 0.0),
-        centroid_x=np.where(covered, np.clip(moment_x / safe, 0.0, 1.0), 0.5),
-        centroid_y=np.where(covered, np.clip(moment_y / safe, 0.0, 1.0), 0.5),
-    )
-
-
-def _cell_integrals(
-    pieces: FloatArray, row: NDArray[np.intp], column: NDArray[np.intp], shape: tuple[int, int]
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Integrals of 1, x and y (from the cell's low corner) over the covered part of each cell.
-
-    A piece bounds the area to its right: part of its own cell, and all cells further right in its row, which the
-    sum along the row adds up. Integrals along a straight piece are exact: x² dy gives the mean of x0², x0 x1, x1².
-    """
-    cells = shape[0] * shape[1]
-    where = row * shape[1] + column
-    x0, x1 = pieces[:, 0] - column, pieces[:, 2] - column
-    y0, y1 = pieces[:, 1] - row, pieces[:, 3] - row
-    dy = y1 - y0
-
-    def total(values: FloatArray) -> FloatArray:
-        return np.bincount(where, values, minlength=cells).reshape(shape).astype(np.float64)
-
-    cover = total(dy)
-    cover_y = total(0.5 * (y1 + y0) * dy)
-    left = np.cumsum(cover, axis=1) - cover
-    left_y = np.cumsum(cover_y, axis=1) - cover_y
-    mean_x = 0.5 * (x0 + x1)
-    mean_x_squared = (x0 * x0 + x0 * x1 + x1 * x1) / 3.0
-    mean_xy = (2.0 * (x0 * y0 + x1 * y1) + x0 * y1 + x1 * y0) / 6.0
-    area = left + cover - total(mean_x * dy)
-    moment_x = 0.5 * left + 0.5 * total((1.0 - mean_x_squared) * dy)
-    moment_y = left_y + cover_y - total(mean_xy * dy)
-    return area, moment_x, moment_y
 
 
 def _edges(polygons: Sequence[FloatArray]) -> tuple[FloatArray, NDArray[np.intp]]:
@@ -254,26 +178,3 @@ def _boundary(strips: _Strips, *, entering: NDArray[np.bool_], leaving: NDArray[
     """Directed pieces: up where the region begins, down where it ends."""
     up = np.stack([strips.x_low, strips.y_low, strips.x_high, strips.y_high], axis=1)
     return np.concatenate([up[entering], up[leaving][:, [2, 3, 0, 1]]])
-
-
-def _cut_at_integers(pieces: FloatArray, axis: int) -> FloatArray:
-    """The same pieces, cut wherever coordinate `axis` (0 x, 1 y) passes an integer."""
-    start, end = pieces[:, axis], pieces[:, axis + 2]
-    low, high = np.minimum(start, end), np.maximum(start, end)
-    first = np.floor(low).astype(np.intp) + 1
-    cuts = np.maximum(np.ceil(high).astype(np.intp) - first, 0)
-    index = np.repeat(np.arange(len(pieces)), cuts + 1)
-    number = np.arange(len(index)) - np.repeat(np.cumsum(cuts + 1) - (cuts + 1), cuts + 1)
-    rising = (end >= start)[index]
-    line = np.where(rising, first[index] + number, first[index] + cuts[index] - 1 - number)
-    source = pieces[index]
-    length = np.where(end == start, 1.0, end - start)[index]
-    is_last = number == cuts[index]
-    at_end = np.where(is_last, 1.0, (line - start[index]) / length)
-    at_start = np.where(number == 0, 0.0, np.roll(at_end, 1))
-    delta = source[:, 2:] - source[:, :2]
-    cut = np.concatenate([source[:, :2] + at_start[:, None] * delta, source[:, :2] + at_end[:, None] * delta], axis=1)
-    inner = ~is_last
-    cut[inner, axis + 2] = line[inner]
-    cut[number > 0, axis] = np.roll(np.where(inner, line, 0.0), 1)[number > 0]
-    return cut

@@ -114,11 +114,14 @@ STAGES: tuple[Stage, ...] = (
             "segmentation.extra_models",
             "segmentation.mr",
             "segmentation.force_split",
+            "segmentation.binary_masks",
+            "segmentation.postprocessing",
         ),
         enabled=lambda configuration: configuration.segmentation.enabled,
         tokens=_segmentation_tokens,
         slots="segmentation",
         sentinel=".segmentation_done",
+        method_version=2,
     ),
     Stage(
         name="custom_models",
@@ -185,6 +188,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         enabled=lambda configuration: configuration.dvh.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.dvh_threads_per_job,
+        method_version=2,
         sentinel=".dvh_done",
     ),
     Stage(

@@ -1,0 +1,274 @@
+"""The inner loops of dose-volume curves: what the cells of a structure add to a histogram of a volume's values.
+
+All of it is in one file because compiled code that is kept for the next process is made again only when its own file
+changes, not when one that it calls does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rtpipeline.imaging.compiled import compiled
+from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Volume
+
+COVERED, UNCOVERED, DOSE_SUM, LOWEST_RUNG, HIGHEST_RUNG = range(5)
+"""Places in `Ladder.totals`."""
+
+
+class LinearField(NamedTuple):
+    """A volume as compiled loops take it: positions are mm from the first voxel centre along the grid's own axes.
+
+    Attributes:
+        values: (planes, rows, columns), contiguous.
+        plane_offsets_mm: (planes,) places of the planes.
+        x_mm: spacing of columns.
+        y_mm: spacing of rows.
+        z_mm: spacing of planes; 0 where they are not equally spaced.
+    """
+
+    values: FloatArray
+    plane_offsets_mm: FloatArray
+    x_mm: float
+    y_mm: float
+    z_mm: float
+
+
+class Ladder(NamedTuple):
+    """Volumes collected on an even ladder of doses.
+
+    Attributes:
+        changes: (steps + 2,) changes of the slope of the volume above each rung, in mm³.
+        totals: volume within the dose grid, volume outside it (mm³), the former times dose (Gy mm³), and the
+            smallest and largest dose, in rungs from the first.
+        lowest_gy: dose of the first rung.
+        per_gy: rungs per Gy.
+    """
+
+    changes: FloatArray
+    totals: FloatArray
+    lowest_gy: float
+    per_gy: float
+
+
+class Placement(NamedTuple):
+    """Where a structure's own coordinates lie in the dose grid's: `frame @ (a, b, c) + start`, mm.
+
+    Attributes:
+        frame: (3, 3).
+        start: (3,).
+    """
+
+    frame: FloatArray
+    start: FloatArray
+
+
+def linear_field(volume: Volume) -> LinearField:
+    """The volume for compiled loops."""
+    grid = volume.grid
+    x, y = grid.pixel_spacing_mm
+    z = grid.plane_spacing_mm if grid.is_uniform else 0.0
+    values = np.ascontiguousarray(volume.values, dtype=np.float64)
+    return LinearField(values, np.ascontiguousarray(grid.plane_offsets_mm, dtype=np.float64), x, y, z)
+
+
+@compiled
+def add_slab(
+    field: LinearField,
+    ladder: Ladder,
+    placement: Placement,
+    fraction: FloatArray,
+    centroid_x: FloatArray,
+    centroid_y: FloatArray,
+    origin_u: float,
+    origin_v: float,
+    edge: float,
+    low: float,
+    step: float,
+    count: int,
+) -> None:
+    """Add the cells of a slab: columns of `count` cells over the covered part of every square of a lattice."""
+    frame, start = placement.frame, placement.start
+    changes, totals = ladder.changes, ladder.totals
+    for row in range(fraction.shape[0]):
+        for column in range(fraction.shape[1]):
+            part = fraction[row, column]
+            if part <= 0.0:
+                continue
+            u = origin_u + (column + centroid_x[row, column]) * edge
+            v = origin_v + (row + centroid_y[row, column]) * edge
+            width = edge * np.sqrt(part)
+            volume = part * edge * edge * step
+            for number in range(count):
+                h = low + (number + 0.5) * step
+                x = frame[0, 0] * u + frame[0, 1] * v + frame[0, 2] * h + start[0]
+                y = frame[1, 0] * u + frame[1, 1] * v + frame[1, 2] * h + start[1]
+                z = frame[2, 0] * u + frame[2, 1] * v + frame[2, 2] * h + start[2]
+                inside, dose, half = _doses_of_cell(field, frame, x, y, z, width, width, step)
+                totals[UNCOVERED] += volume * (1.0 - inside)
+                if inside > 0.0:
+                    _add_spread(changes, totals, ladder.lowest_gy, ladder.per_gy, dose, half, volume * inside)
+
+
+@compiled
+def add_voxels(
+    field: LinearField,
+    ladder: Ladder,
+    placement: Placement,
+    values: NDArray[np.bool_],
+    offsets: FloatArray,
+    thicknesses: FloatArray,
+    x_mm: float,
+    y_mm: float,
+    parts: tuple[int, int, int],
+) -> None:
+    """Add the voxels of a mask (planes, rows, columns), each cut into `parts` along x, y and z."""
+    frame, start = placement.frame, placement.start
+    changes, totals = ladder.changes, ladder.totals
+    width, height = x_mm / parts[0], y_mm / parts[1]
+    pieces = parts[0] * parts[1] * parts[2]
+    for plane in range(values.shape[0]):
+        depth = thicknesses[plane] / parts[2]
+        volume = width * height * depth
+        for row in range(values.shape[1]):
+            for column in range(values.shape[2]):
+                if not values[plane, row, column]:
+                    continue
+                for piece in range(pieces):
+                    i, j, k = piece % parts[0], piece // parts[0] % parts[1], piece // (parts[0] * parts[1])
+                    a = (column - 0.5) * x_mm + (i + 0.5) * width
+                    b = (row - 0.5) * y_mm + (j + 0.5) * height
+                    c = offsets[plane] - 0.5 * thicknesses[plane] + (k + 0.5) * depth
+                    x = frame[0, 0] * a + frame[0, 1] * b + frame[0, 2] * c + start[0]
+                    y = frame[1, 0] * a + frame[1, 1] * b + frame[1, 2] * c + start[1]
+                    z = frame[2, 0] * a + frame[2, 1] * b + frame[2, 2] * c + start[2]
+                    inside, dose, half = _doses_of_cell(field, frame, x, y, z, width, height, depth)
+                    totals[UNCOVERED] += volume * (1.0 - inside)
+                    if inside > 0.0:
+                        _add_spread(changes, totals, ladder.lowest_gy, ladder.per_gy, dose, half, volume * inside)
+
+
+@compiled
+def _doses_of_cell(
+    field: LinearField, frame: FloatArray, x: float, y: float, z: float, width: float, height: float, depth: float
+) -> tuple[float, float, float]:
+    """Covered fraction, mean dose and half of the spread of doses of a box.
+
+    Its centre is at (x, y, z) of the dose grid, its edges run along the columns of `frame`. What lies outside the box
+    of the dose grid's voxel centres is not covered.
+    """
+    planes, rows, columns = field.values.shape
+    x, inside_x = _within(frame, 0, x, width, height, depth, (columns - 1) * field.x_mm)
+    y, inside_y = _within(frame, 1, y, width, height, depth, (rows - 1) * field.y_mm)
+    z, inside_z = _within(frame, 2, z, width, height, depth, field.plane_offsets_mm[planes - 1])
+    inside = inside_x * inside_y * inside_z
+    if inside <= 0.0:
+        return 0.0, 0.0, 0.0
+    dose, along_x, along_y, along_z = _value_and_gradient(field, x, y, z)
+    a = (frame[0, 0] * along_x + frame[1, 0] * along_y + frame[2, 0] * along_z) * width
+    b = (frame[0, 1] * along_x + frame[1, 1] * along_y + frame[2, 1] * along_z) * height
+    c = (frame[0, 2] * along_x + frame[1, 2] * along_y + frame[2, 2] * along_z) * depth
+    if inside < 1.0:
+        a *= _shortened(frame, 0, inside_x, inside_y, inside_z)
+        b *= _shortened(frame, 1, inside_x, inside_y, inside_z)
+        c *= _shortened(frame, 2, inside_x, inside_y, inside_z)
+    return inside, dose, 0.5 * np.sqrt(a * a + b * b + c * c)
+
+
+@compiled
+def _value_and_gradient(field: LinearField, x: float, y: float, z: float) -> tuple[float, float, float, float]:
+    """Trilinear interpolation, and its derivative per mm along columns, rows and planes.
+
+    Within a box of eight voxel centres the value is the product of three linear interpolations of the corner values;
+    the derivative along an axis is the difference of the values interpolated in its two opposite faces. Positions
+    outside the box of all voxel centres take the value of its nearest point.
+    """
+    values = field.values
+    planes, rows, columns = values.shape
+    column, next_column, fx = _place(x / field.x_mm, columns)
+    row, next_row, fy = _place(y / field.y_mm, rows)
+    gap = field.z_mm
+    if gap > 0.0:
+        plane, next_plane, fz = _place(z / gap, planes)
+    else:
+        offsets = field.plane_offsets_mm
+        plane = min(max(int(np.searchsorted(offsets, z, side="right")) - 1, 0), planes - 2)
+        next_plane = plane + 1
+        gap = offsets[next_plane] - offsets[plane]
+        fz = min(max((z - offsets[plane]) / gap, 0.0), 1.0)
+    low_00, low_10 = values[plane, row, column], values[plane, next_row, column]
+    high_00, high_10 = values[next_plane, row, column], values[next_plane, next_row, column]
+    slope_00 = values[plane, row, next_column] - low_00
+    slope_01 = values[plane, next_row, next_column] - low_10
+    slope_10 = values[next_plane, row, next_column] - high_00
+    slope_11 = values[next_plane, next_row, next_column] - high_10
+    low = low_00 + slope_00 * fx
+    high = high_00 + slope_10 * fx
+    low_y = low_10 + slope_01 * fx - low
+    high_y = high_10 + slope_11 * fx - high
+    below = low + low_y * fy
+    along_gap = high + high_y * fy - below
+    slope_low = slope_00 + (slope_01 - slope_00) * fy
+    along_x = slope_low + (slope_10 + (slope_11 - slope_10) * fy - slope_low) * fz
+    along_y = low_y + (high_y - low_y) * fz
+    return below + along_gap * fz, along_x / field.x_mm, along_y / field.y_mm, along_gap / gap
+
+
+@compiled
+def _place(index: float, size: int) -> tuple[int, int, float]:
+    """The voxels on both sides of a continuous index, and the way from one to the other; one voxel alone twice."""
+    clipped = min(max(index, 0.0), size - 1.0)
+    lower = max(min(int(clipped), size - 2), 0)
+    return lower, min(lower + 1, size - 1), clipped - lower
+
+
+@compiled
+def _within(
+    frame: FloatArray, axis: int, centre: float, width: float, height: float, depth: float, last: float
+) -> tuple[float, float]:
+    """Centre and fraction of the part of a box, along one axis of the dose grid, that lies between 0 and `last`."""
+    half = 0.5 * (abs(frame[axis, 0]) * width + abs(frame[axis, 1]) * height + abs(frame[axis, 2]) * depth)
+    if centre - half >= -POSITION_TOLERANCE_MM and centre + half <= last + POSITION_TOLERANCE_MM:
+        return centre, 1.0
+    low, high = max(centre - half, 0.0), min(centre + half, last)
+    if high <= low:
+        return centre, 0.0
+    return 0.5 * (low + high), (high - low) / (2.0 * half)
+
+
+@compiled
+def _shortened(frame: FloatArray, edge: int, inside_x: float, inside_y: float, inside_z: float) -> float:
+    """What is left of an edge of a box that is cut at the end of the dose grid, by the axes it runs along."""
+    x, y, z = abs(frame[0, edge]), abs(frame[1, edge]), abs(frame[2, edge])
+    left_x = x + y + z - (1.0 - inside_x) * x
+    left_y = x + y + z - (1.0 - inside_y) * y
+    left_z = x + y + z - (1.0 - inside_z) * z
+    return left_x * left_y * left_z / (x + y + z) ** 3
+
+
+@compiled
+def _add_spread(
+    changes: FloatArray, totals: FloatArray, lowest: float, per_gy: float, dose: float, half: float, volume: float
+) -> None:
+    """Add a volume whose doses are spread evenly over `dose` ± `half`."""
+    top = len(changes) - 2.0
+    low = max((dose - half - lowest) * per_gy, 0.0)
+    high = min((dose + half - lowest) * per_gy, top)
+    totals[COVERED] += volume
+    totals[DOSE_SUM] += volume * dose
+    totals[LOWEST_RUNG] = min(totals[LOWEST_RUNG], low)
+    totals[HIGHEST_RUNG] = max(totals[HIGHEST_RUNG], high)
+    if high - low < 1.0:
+        low = min(max(0.5 * (low + high) - 0.5, 0.0), top - 1.0)
+        high = low + 1.0
+    slope = volume / (high - low)
+    rung = int(high)
+    upper = slope * (high - rung)
+    changes[rung] += slope - upper
+    changes[rung + 1] += upper
+    rung = int(low)
+    upper = slope * (low - rung)
+    changes[rung] -= slope - upper
+    changes[rung + 1] -= upper
