@@ -381,6 +381,11 @@ class CohortFiles:
         """One row per input file: path, size, mtime_ns and the header tags that organizing needs."""
         return self.courses / "index.parquet"
 
+    @property
+    def pseudonyms(self) -> Path:
+        """Says that this folder holds pseudonyms, and of which key, without giving the key away."""
+        return self.courses / "pseudonyms.json"
+
     def state(self, stage: str) -> Path:
         """State of a stage that works on the whole cohort (`organize`, `aggregate`, `report`)."""
         return self.courses / "state" / f"{stage}.json"

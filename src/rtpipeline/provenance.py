@@ -48,6 +48,7 @@ NOT_RESULT_RELEVANT = frozenset(
         "max_workers",
         "scheduler",
         "environments",
+        "organize.pseudonymize",
         "organize.use_hardlinks",
         "segmentation.device",
         "segmentation.require_gpu",

@@ -11,6 +11,7 @@ import typer
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging, usage_error
 from rtpipeline.cli.plan import print_plan
 from rtpipeline.config import Configuration
+from rtpipeline.course import CohortFiles
 from rtpipeline.pipeline.run import RunOptions, RunResult, input_folder, run
 from rtpipeline.pipeline.stages import STAGE_NAMES, canonical_names
 
@@ -34,6 +35,14 @@ def command(
     ] = None,
     clinical: Annotated[
         Path | None, typer.Option(help="CSV to join to the analysis table.", rich_help_panel=INPUT)
+    ] = None,
+    pseudonymize: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEYFILE",
+            help="Replace identifiers by pseudonyms of this key file, made where it is missing.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     merge_criteria: Annotated[
         str | None, typer.Option(help="same_ct_study or frame_of_reference.", rich_help_panel=INPUT)
@@ -119,6 +128,7 @@ def command(
         "output_dir": outdir,
         "logs_dir": logs,
         "organize.course_filter": tuple(course_filter) if course_filter else None,
+        "organize.pseudonymize": pseudonymize,
         "organize.merge_criteria": merge_criteria,
         "organize.max_days_between_plans": max_days,
         "aggregation.clinical": clinical,
@@ -163,7 +173,8 @@ def run_and_say(
     logger = start_logging(configuration.logs, verbose=verbose)
     if configuration_file is not None:
         logger.info("configuration: %s", configuration_file)
-    logger.info("folders below %s carry the PatientID as it is in the files", configuration.output_dir)
+    if configuration.organize.pseudonymize is None and not CohortFiles(configuration.output_dir).pseudonyms.is_file():
+        logger.info("folders below %s carry the PatientID as it is in the files", configuration.output_dir)
     result = run(configuration, options, logger=logger)
     for (course, stage), outcome in result.outcomes.items():
         if outcome.status in ("failed", "partial"):

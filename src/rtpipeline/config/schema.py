@@ -117,6 +117,8 @@ class OrganizeSection(Section):
     """Only these: `PATIENT` or `PATIENT/COURSE`, as folders are named."""
     use_hardlinks: bool = False
     """Hard links instead of copies of the DICOM files. An edited result then changes the source file too."""
+    pseudonymize: Path | None = None
+    """A key file outside the output (made where it is missing): identifiers are replaced by pseudonyms everywhere."""
 
 
 class SegmentationSection(Section):

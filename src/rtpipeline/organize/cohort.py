@@ -19,12 +19,15 @@ from rtpipeline.organize.grouping import courses_of
 from rtpipeline.organize.index import DAMAGED, IndexedFile, build_index
 from rtpipeline.organize.materialise import Writing, write_course
 from rtpipeline.organize.patients import patients_of
+from rtpipeline.organize.pseudonymise import KeyFiles, Pseudonyms, key_of, pseudonyms_for
 from rtpipeline.outcome import StageError
 from rtpipeline.tables.definitions.organize import UNUSED_FILES
 from rtpipeline.tables.parquet import write_parquet
 
 MANIFEST_VERSION = 1
 FILTERED = "filtered"
+OWNER_ONLY = 0o600
+"""Permissions of what lies beside a key file."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class OrganizeResult:
         files_total: files below the input folder.
         changed: whether any course or the manifest was changed.
         warnings: what a user should know about the cohort as a whole.
+        pseudonyms: what stands for what, where identifiers are replaced.
     """
 
     courses: tuple[Course, ...]
@@ -44,6 +48,7 @@ class OrganizeResult:
     files_total: int
     changed: bool
     warnings: tuple[str, ...]
+    pseudonyms: Pseudonyms | None = None
 
 
 def organize(
@@ -74,20 +79,31 @@ def organize(
         StageError: the input cannot be listed or read, the output cannot be written, or the work was cancelled.
     """
     _require_separate(dicom_root, cohort)
+    settings = configuration.organize
+    key_file = settings.pseudonymize
+    key = key_of(cohort, key_file)
+    stored = KeyFiles(key_file).index(cohort.folder) if key_file is not None else cohort.index
     index = build_index(
         dicom_root,
-        cohort.index,
+        stored,
         excluded=cohort.folder,
         threads=threads,
         report_progress=report_progress,
         cancelled=cancelled,
     )
-    settings = configuration.organize
     earlier = _courses_of_manifest(cohort)
     known_names = {(patient, name.rsplit("_", 1)[1]): name for patient, name in earlier}
-    plans, unused, warnings = plan_courses(index.files, settings, known_names)
+    plans, unused, warnings = _all_courses(index.files, settings, {} if key else known_names)
+    pseudonyms = None
+    if key is not None and key_file is not None:
+        stored.chmod(OWNER_ONLY)
+        pseudonyms = pseudonyms_for(key, key_file, index.files, plans, dicom_root)
+        plans = [pseudonyms.plan(plan, known_names) for plan in plans]
+        unused = [pseudonyms.unused(one) for one in unused]
+        warnings = [pseudonyms.sentence(warning) for warning in warnings]
+    plans, unused = _wanted(plans, unused, settings.course_filter)
     plans = _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
-    writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled)
+    writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms)
     courses: list[Course] = []
     changed = False
     for plan in plans:
@@ -103,8 +119,8 @@ def organize(
         if f"{patient}/{name}" not in made
     ]
     changed |= _write_manifest(cohort, plans)
-    _write_unused(cohort, unused)
-    return OrganizeResult(tuple(courses), index.files_read, len(index.files), changed, tuple(warnings))
+    _write_unused(cohort, unused, pseudonyms)
+    return OrganizeResult(tuple(courses), index.files_read, len(index.files), changed, tuple(warnings), pseudonyms)
 
 
 def plan_courses(
@@ -120,6 +136,14 @@ def plan_courses(
     Returns:
         The courses, the files that none of them takes, and warnings about the input as a whole.
     """
+    plans, unused, warnings = _all_courses(files, settings, known_names)
+    return *_wanted(plans, unused, settings.course_filter), warnings
+
+
+def _all_courses(
+    files: Sequence[IndexedFile], settings: OrganizeSection, known_names: Mapping[tuple[str, str], str]
+) -> tuple[list[CoursePlan], list[Unused], list[str]]:
+    """As `plan_courses`, whichever courses are wanted."""
     distinct = distinct_files(files)
     unused = [Unused(file, file.problem_kind, file.problem) for file in files if file.problem_kind]
     unused += distinct.unused
@@ -132,14 +156,22 @@ def plan_courses(
         everywhere = set().union(*plan_uids.values())
         for number, draft in enumerate(drafts):
             plans.append(plan_course(draft, frozenset(everywhere - plan_uids[number]), known_names))
+    return plans, unused, list(distinct.warnings)
+
+
+def _wanted(
+    plans: Sequence[CoursePlan], unused: Sequence[Unused], patterns: Sequence[str]
+) -> tuple[list[CoursePlan], list[Unused]]:
+    """The courses that are wanted, and the files that none of them takes."""
+    unused = list(unused)
     wanted: list[CoursePlan] = []
     for plan in plans:
-        if _is_wanted(plan, settings.course_filter):
+        if _is_wanted(plan, patterns):
             wanted.append(plan)
         else:
             reason = f"its course {plan.key} is not wanted by organize.course_filter"
             unused += [Unused(file, FILTERED, reason) for file in plan.files.values()]
-    return wanted, _without_used(unused, wanted), list(distinct.warnings)
+    return wanted, _without_used(unused, wanted)
 
 
 def _require_separate(dicom_root: Path, cohort: CohortFiles) -> None:
@@ -207,7 +239,7 @@ def _write_manifest(cohort: CohortFiles, plans: Sequence[CoursePlan]) -> bool:
     return True
 
 
-def _write_unused(cohort: CohortFiles, unused: Sequence[Unused]) -> None:
+def _write_unused(cohort: CohortFiles, unused: Sequence[Unused], pseudonyms: Pseudonyms | None) -> None:
     rows = []
     for one in unused:
         header = one.file.header
@@ -223,4 +255,6 @@ def _write_unused(cohort: CohortFiles, unused: Sequence[Unused]) -> None:
                 "size_bytes": one.file.size,
             }
         )
+    if pseudonyms is not None:
+        rows = [pseudonyms.unused_row(row) for row in rows]
     write_parquet(cohort.table("unused_files"), UNUSED_FILES, rows)

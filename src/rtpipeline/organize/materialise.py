@@ -24,6 +24,7 @@ from rtpipeline.organize.copying import copy_file
 from rtpipeline.organize.description import CoursePlan
 from rtpipeline.organize.dose_sum import sum_of
 from rtpipeline.organize.index import IndexedFile
+from rtpipeline.organize.pseudonymise import Pseudonyms
 from rtpipeline.organize.series import header_of
 from rtpipeline.outcome import StageError
 
@@ -45,6 +46,7 @@ class Writing:
         hard_link: whether files may be other names of the input's files.
         threads: how many files are copied at once.
         cancelled: ends the work with a `StageError`.
+        pseudonyms: what stands for what, where copies are to be without identifiers.
     """
 
     root: Path
@@ -52,6 +54,23 @@ class Writing:
     hard_link: bool
     threads: int
     cancelled: threading.Event
+    pseudonyms: Pseudonyms | None = None
+
+    def source(self, file: IndexedFile) -> str:
+        """What a copy of a file is made from, as text that differs when the copy has to be made again."""
+        text = f"{header_of(file).sop_instance_uid} {file.size} {file.mtime_ns}"
+        return text if self.pseudonyms is None else self.pseudonyms.source(text)
+
+    def copy(self, file: IndexedFile, target: Path, plan: CoursePlan) -> None:
+        """Copy a file of the input, without its identifiers where that is wanted."""
+        source = self.root / file.path
+        if self.pseudonyms is None:
+            copy_file(source, target, hard_link=self.hard_link)
+            return
+        try:
+            self.pseudonyms.copy(source, target, plan)
+        except DicomError as error:
+            raise StageError(f"{source}: {error}; take it out of the input") from error
 
 
 def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
@@ -66,7 +85,7 @@ def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
     files = CourseFiles(writing.outdir / plan.description.patient / plan.description.course)
     course = Course(files, plan.description)
     text = plan.description.model_dump_json(indent=1) + "\n"
-    sources = _sources(plan, files)
+    sources = _sources(plan, files, writing)
     recorded = _recorded(files)
     intact = {name for name in sources if _is_intact(files.folder / name, recorded.get(name), sources[name])}
     extra = [name for name in _own_files(files) if name not in sources]
@@ -97,17 +116,13 @@ def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
     return course, True
 
 
-def _sources(plan: CoursePlan, files: CourseFiles) -> dict[str, str]:
+def _sources(plan: CoursePlan, files: CourseFiles, writing: Writing) -> dict[str, str]:
     """What each file of the course is made from, as text that differs when the file has to be made again."""
-    sources = {name: _source(file) for name, file in plan.files.items()}
+    sources = {name: writing.source(file) for name, file in plan.files.items()}
     if plan.summed:
-        parts = " + ".join(_source(dose.file) for dose in plan.summed)
+        parts = " + ".join(writing.source(dose.file) for dose in plan.summed)
         sources[files.dose.name] = f"sum {DOSE_SUM_VERSION}: {parts}"
     return sources
-
-
-def _source(file: IndexedFile) -> str:
-    return f"{header_of(file).sop_instance_uid} {file.size} {file.mtime_ns}"
 
 
 def _recorded(files: CourseFiles) -> dict[str, dict[str, Any]]:
@@ -144,7 +159,7 @@ def _stage(plan: CoursePlan, names: list[str], files: CourseFiles, staging: Path
     def copy(name: str) -> None:
         if writing.cancelled.is_set():
             raise StageError("organize was interrupted; the next run goes on from here")
-        copy_file(writing.root / plan.files[name].path, staging / name, hard_link=writing.hard_link)
+        writing.copy(plan.files[name], staging / name, plan)
 
     for folder in sorted({(staging / name).parent for name in names}):
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,20 +167,32 @@ def _stage(plan: CoursePlan, names: list[str], files: CourseFiles, staging: Path
         for _ in pool.map(copy, [name for name in names if name in plan.files]):
             pass
     if plan.summed and files.dose.name in names:
-        _write_sum(plan, staging / files.dose.name, writing.root)
+        parts = [_copy_of(dose.file, plan) for dose in plan.summed]
+        _write_sum(plan, staging / files.dose.name, {name: _present(name, files, staging) for name in parts})
 
 
-def _write_sum(plan: CoursePlan, path: Path, root: Path) -> None:
+def _copy_of(file: IndexedFile, plan: CoursePlan) -> str:
+    """The name of the course's copy of an input file."""
+    return next(name for name, other in plan.files.items() if other is file)
+
+
+def _present(name: str, files: CourseFiles, staging: Path) -> Path:
+    """Where a file of the course lies now: just staged, or there before."""
+    return staging / name if (staging / name).is_file() else files.folder / name
+
+
+def _write_sum(plan: CoursePlan, path: Path, parts: Mapping[str, Path]) -> None:
     plans = plan.description.dose_decision.used_plan_uids
+    uids = {dose.file: dose.sop_instance_uid for dose in plan.description.doses}
     try:
-        total = sum_of([read_dose(root / dose.file.path) for dose in plan.summed])
+        total = sum_of([read_dose(part) for part in parts.values()])
         write_dose(
             path,
             total,
-            like=root / plan.summed[0].file.path,
+            like=next(iter(parts.values())),
             summation_type="PLAN" if len(plans) == 1 else "MULTI_PLAN",
             referenced_plan_uids=plans,
-            source_dose_uids=[dose.uid for dose in plan.summed],
+            source_dose_uids=[uids[name] for name in parts],
             entropy=plan.description.patient_id,
         )
     except DicomError as error:
