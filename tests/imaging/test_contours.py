@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dicom_files import ROW_AND_COLUMN_DIRECTIONS, grid_of
-from rtpipeline.imaging.contours import group_by_plane, polygon_area_mm2, rasterise, rasterise_with_notes, slabs_mm
+from rtpipeline.imaging.contours import group_by_plane, polygon_area_mm2, rasterise, rasterise_with_notes
 from rtpipeline.imaging.grid import Grid
 
 Contour = NDArray[np.float64]
@@ -190,20 +190,3 @@ def test_group_by_plane_sorts_and_drops_duplicates() -> None:
     planes = group_by_plane([circle(3, 5), circle(3, 2), circle(4, 5.004), circle(3, 5)], np.array([0.0, 0.0, 1.0]))
     assert [plane.offset_mm for plane in planes] == pytest.approx([2.0, 5.0], abs=0.01)
     assert [len(plane.contours) for plane in planes] == [1, 2]
-
-
-@pytest.mark.parametrize(
-    ("offsets", "thickness"),
-    [
-        ([0.0], [3.0]),
-        ([0.0, 3.0, 6.0, 9.0], [3.0] * 4),
-        ([0.0, 6.0, 12.0, 18.0], [6.0] * 4),
-        ([0.0, 3.0, 6.0, 24.0, 27.0, 30.0], [3.0] * 6),
-        ([0.0, 30.0], [3.0, 3.0]),
-        ([0.0, 1.0, 2.0, 3.0], [1.0] * 4),
-        ([0.0, 1.0, 4.0, 7.0, 10.0], [1.0, 2.0, 3.0, 3.0, 3.0]),
-    ],
-)
-def test_slabs(offsets: list[float], thickness: list[float]) -> None:
-    lower, upper = slabs_mm(np.array(offsets), 3.0)
-    assert upper - lower == pytest.approx(thickness)

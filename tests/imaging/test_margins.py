@@ -1,9 +1,9 @@
-"""Margins in millimetres of the patient."""
+"""Margins in millimetres of the patient, against closed forms of grown and shrunk solids."""
+
+import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dicom_files import direction_of
@@ -11,9 +11,17 @@ from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.margins import Margins, expand
 from rtpipeline.imaging.mask import Mask
 
+Spacing = tuple[float, float, float]
 
-def grid_in(position: str = "HFS") -> Grid:
-    size, spacing = (41, 37, 33), (1.0, 1.5, 2.0)
+OFFSETS = np.random.default_rng(0).uniform(-0.5, 0.5, (3, 3))
+"""Of the centre of a solid from a voxel's centre, in voxels: what one position rounds up another rounds down."""
+
+
+def grid_in(
+    position: str = "HFS", spacing: tuple[float, float, float] = (1.0, 1.5, 2.0), half_mm: float = 30.0
+) -> Grid:
+    columns, rows, planes = (2 * math.ceil(half_mm / step) + 1 for step in spacing)
+    size = (columns, rows, planes)
     direction = direction_of(position)
     return Grid.uniform(-direction @ ((np.array(size) - 1) * np.array(spacing) / 2), spacing, size, direction)
 
@@ -23,92 +31,160 @@ def positions(grid: Grid) -> NDArray[np.float64]:
     return grid.index_to_world(np.stack([column, row, plane], axis=-1))
 
 
-def point_mask(grid: Grid) -> Mask:
-    values = np.zeros(grid.shape, bool)
-    values[16, 18, 20] = True
-    return Mask.cropped(grid, values)
+def ball(grid: Grid, radius_mm: float, offset: NDArray[np.float64]) -> Mask:
+    centre = offset * np.array(grid.spacing_mm)
+    return Mask.cropped(grid, np.linalg.norm(positions(grid) - centre, axis=-1) <= radius_mm)
 
 
-@pytest.mark.parametrize("position", ["HFS", "HFP", "FFS", "oblique"])
-def test_a_point_grows_to_a_ball(position: str) -> None:
-    grid = grid_in(position)
-    grown = expand(point_mask(grid), 9.0, grid).on(grid)
-    assert np.array_equal(grown, np.linalg.norm(positions(grid), axis=-1) <= 9.0 + 1e-9)
+def box(grid: Grid, half_mm: tuple[float, float, float] = (12.0, 12.0, 12.0)) -> Mask:
+    return Mask.cropped(grid, (np.abs(positions(grid)) <= np.array(half_mm)).all(axis=-1))
+
+
+def ball_volume(radius_mm: float) -> float:
+    return 4 / 3 * math.pi * radius_mm**3 / 1000
+
+
+@pytest.mark.parametrize(
+    "spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0), (1.0, 1.0, 3.0), (0.98, 0.98, 2.5)]
+)
+@pytest.mark.parametrize(("radius", "margin"), [(15.0, 5.0), (15.0, 3.0), (10.0, 7.0)])
+def test_a_ball_grows_to_the_larger_ball(spacing: Spacing, radius: float, margin: float) -> None:
+    grid = grid_in("HFS", spacing)
+    volumes = [expand(ball(grid, radius, offset), margin, grid).volume_cm3 for offset in OFFSETS]
+    assert np.mean(volumes) == pytest.approx(ball_volume(radius + margin), rel=0.025)
+
+
+@pytest.mark.parametrize(
+    "spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0), (1.0, 1.0, 3.0), (0.98, 0.98, 2.5)]
+)
+def test_a_ball_shrinks_to_the_smaller_ball(spacing: Spacing) -> None:
+    grid = grid_in("HFS", spacing)
+    volumes = [expand(ball(grid, 20.0, offset), -5.0, grid).volume_cm3 for offset in OFFSETS]
+    assert np.mean(volumes) == pytest.approx(ball_volume(15.0), rel=0.03)
+
+
+@pytest.mark.parametrize("spacing", [(5.0, 1.2, 1.2), (1.2, 1.2, 5.0)])
+def test_thick_planes_cost_little(spacing: Spacing) -> None:
+    grid = grid_in("HFS", spacing)
+    volumes = [expand(ball(grid, 15.0, offset), 5.0, grid).volume_cm3 for offset in OFFSETS]
+    assert np.mean(volumes) == pytest.approx(ball_volume(20.0), rel=0.04)
+
+
+def test_a_box_grows_to_a_rounded_box() -> None:
+    """Steiner's formula: volume + surface × r + π r² (sum of edges / 4) + a ball."""
+    grid = grid_in("HFS", (1.0, 1.0, 1.0))
+    edge, margin = 25.0, 5.0
+    expected = edge**3 + 6 * edge**2 * margin + 3 * math.pi * edge * margin**2 + 4 / 3 * math.pi * margin**3
+    assert expand(box(grid), margin, grid).volume_cm3 == pytest.approx(expected / 1000, rel=0.03)
+
+
+@pytest.mark.parametrize("steps", [1, 2, -1, -2])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (3.0, 3.0, 3.0)])
+def test_flat_faces_move_by_the_margin(spacing: Spacing, steps: int) -> None:
+    grid = grid_in("HFS", spacing)
+    mask = box(grid)
+    moved = expand(mask, steps * spacing[0], grid)
+    assert moved.grid.shape == tuple(size + 2 * steps for size in mask.grid.shape)
+    middle = moved.grid.shape[0] // 2
+    assert moved.values[:, middle, middle].all()
+
+
+def test_shrinking_a_box_leaves_the_smaller_box() -> None:
+    grid = grid_in("HFS", (2.0, 2.0, 2.0))
+    assert np.array_equal(expand(box(grid), -4.0, grid).on(grid), box(grid, (8.0, 8.0, 8.0)).on(grid))
 
 
 MARGINS = Margins(anterior_mm=10, posterior_mm=5, left_mm=7, right_mm=3, superior_mm=14, inferior_mm=6)
 
 
-@pytest.mark.parametrize("position", ["HFS", "HFP", "FFS", "FFP", "HFDR", "sagittal", "oblique"])
-def test_a_point_grows_by_the_margin_of_each_direction_of_the_patient(position: str) -> None:
-    grid = grid_in(position)
-    grown = expand(point_mask(grid), MARGINS, grid).on(grid)
-    world = positions(grid)
-    reach = np.where(world > 0, [7, 5, 14], [3, 10, 6])
-    assert np.array_equal(grown, ((world / reach) ** 2).sum(axis=-1) <= 1 + 1e-6)
+@pytest.mark.parametrize("position", ["HFS", "HFP", "FFS", "FFP", "HFDR", "sagittal"])
+def test_faces_move_by_the_margin_of_their_side_of_the_patient(position: str) -> None:
+    grid = grid_in(position, (1.0, 1.0, 1.0))
+    grown = expand(box(grid), MARGINS, grid)
+    inside = positions(grid)[grown.on(grid)]
+    # Voxel centres: those of the box reach 12, its faces half a voxel more.
+    assert inside.max(axis=0) == pytest.approx([12 + 7, 12 + 5, 12 + 14])
+    assert inside.min(axis=0) == pytest.approx([-12 - 3, -12 - 10, -12 - 6])
 
 
-def test_directions_are_those_of_the_patient() -> None:
-    grid = grid_in("HFP")
-    world = positions(grid)
-    inside = world[expand(point_mask(grid), MARGINS, grid).on(grid)]
-    assert inside.max(axis=0) == pytest.approx([7, 4.5, 14])
-    assert inside.min(axis=0) == pytest.approx([-3, -9, -6])
+def test_corners_reach_an_octant_of_an_ellipsoid() -> None:
+    """Steiner's formula with six margins: an octant of the box, its faces, its edges and its corner, eight times."""
+    grid = grid_in("HFS", (1.0, 1.0, 1.0))
+    a, total = 12.5, 0.0
+    for x in (7, 3):
+        for y in (5, 10):
+            for z in (14, 6):
+                total += (
+                    a**3 + a * a * (x + y + z) + math.pi / 4 * a * (x * y + y * z + x * z) + math.pi / 6 * x * y * z
+                )
+    assert expand(box(grid), MARGINS, grid).volume_cm3 == pytest.approx(total / 1000, rel=0.03)
 
 
 def test_a_margin_in_one_direction_moves_nothing_else() -> None:
-    grid = grid_in()
-    grown = expand(point_mask(grid), Margins(superior_mm=6), grid).on(grid)
-    assert sorted(zip(*(axis.tolist() for axis in np.nonzero(grown)), strict=True)) == [
-        (plane, 18, 20) for plane in (16, 17, 18, 19)
-    ]
-
-
-@pytest.mark.parametrize("margin", [4.0, MARGINS])
-def test_shrinking_undoes_growing_of_a_convex_body(margin: float | Margins) -> None:
-    grid = grid_in()
-    box = np.zeros(grid.shape, bool)
-    box[10:22, 12:24, 12:28] = True
-    mask = Mask.cropped(grid, box)
-    grown = expand(mask, margin, grid)
-    negative = -margin if isinstance(margin, float) else Margins(*(-value for value in vars(margin).values()))
-    assert np.array_equal(expand(grown, negative, grid).on(grid), box)
+    grid = grid_in("HFS", (1.0, 1.5, 2.0))
+    mask = box(grid)
+    grown = expand(mask, Margins(superior_mm=6), grid)
+    assert grown.grid.shape == (mask.grid.planes + 3, *mask.grid.shape[1:])
+    assert grown.values[:, 1:-1, 1:-1].all()
 
 
 def test_shrinking_a_side_takes_that_side() -> None:
-    grid = grid_in()
-    box = np.zeros(grid.shape, bool)
-    box[10:22, 12:24, 12:28] = True
-    shrunk = expand(Mask.cropped(grid, box), Margins(anterior_mm=-4.5, left_mm=-2), grid).on(grid)
-    expected = np.zeros(grid.shape, bool)
-    expected[10:22, 15:24, 12:26] = True
-    assert np.array_equal(shrunk, expected)
+    grid = grid_in("HFS", (1.0, 1.0, 1.0))
+    shrunk = expand(box(grid), Margins(anterior_mm=-4, left_mm=-2), grid).on(grid)
+    inside = positions(grid)[shrunk]
+    assert inside.min(axis=0) == pytest.approx([-12, -8, -12])
+    assert inside.max(axis=0) == pytest.approx([10, 12, 12])
+    assert shrunk.sum() == pytest.approx(23 * 21 * 25, rel=0.005)
+
+
+def test_a_single_voxel_grows_to_about_a_ball() -> None:
+    """From the voxel's surface, about 0.6 voxels from its centre."""
+    grid = grid_in("HFS", (2.0, 2.0, 2.0))
+    values = np.zeros(grid.shape, bool)
+    values[15, 15, 15] = True
+    distance = np.linalg.norm(positions(grid) - positions(grid)[15, 15, 15], axis=-1)
+    grown = expand(Mask.cropped(grid, values), 8.0, grid).on(grid)
+    assert grown[distance <= 8.0].all()
+    assert not grown[distance > 10.0].any()
+
+
+def test_a_plate_of_one_plane_is_not_lost() -> None:
+    grid = grid_in("HFS", (2.0, 2.0, 2.0))
+    values = np.zeros(grid.shape, bool)
+    values[15, 8:23, 8:23] = True
+    grown = expand(Mask.cropped(grid, values), 4.0, grid)
+    assert grown.grid.planes == 5
+    assert grown.values[:, 9, 9].all()
 
 
 def test_shrinking_more_than_there_is_leaves_nothing() -> None:
     grid = grid_in()
-    assert expand(point_mask(grid), -1.0, grid).is_empty
+    assert expand(box(grid), -30.0, grid).is_empty
 
 
 def test_nothing_leaves_the_image() -> None:
-    grid = grid_in()
+    grid = grid_in(half_mm=10.0)
     corner = np.zeros(grid.shape, bool)
     corner[0, 0, 0] = True
-    grown = expand(Mask.cropped(grid, corner), 300.0, grid)
-    assert grown.on(grid).all()
+    assert expand(Mask.cropped(grid, corner), 60.0, grid).on(grid).all()
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.floats(0.5, 6.0))
-def test_both_ways_of_growing_agree(seed: int, margin: float) -> None:
-    generator = np.random.default_rng(seed)
-    grid = Grid.uniform((0, 0, 0), (1.0, 1.5, 2.0), (15, 12, 9))
-    mask = Mask.cropped(grid, generator.random(grid.shape) < 0.02)
-    nearly = Margins(margin, margin, margin, margin, margin, margin * (1 + 1e-9))
-    assert np.array_equal(expand(mask, margin, grid).on(grid), expand(mask, nearly, grid).on(grid))
+def test_a_large_structure_is_followed_on_a_coarser_lattice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtpipeline.imaging.surface.LARGEST_FINE_LATTICE", 100_000)
+    grid = grid_in("HFS", (2.0, 2.0, 2.0))
+    grown = expand(ball(grid, 15.0, np.zeros(3)), 5.0, grid)
+    assert grown.volume_cm3 == pytest.approx(ball_volume(20.0), rel=0.03)
 
 
 def test_unequal_planes_are_refused() -> None:
     grid = Grid(np.zeros(3), np.eye(3), (1.0, 1.0), np.array([0.0, 3.0, 9.0]), 4, 4)
     with pytest.raises(ValueError, match="equally spaced"):
         expand(Mask.cropped(grid, np.ones(grid.shape, bool)), 3.0, grid)
+
+
+def test_different_margins_on_oblique_images_are_refused_and_equal_ones_work() -> None:
+    grid = grid_in("oblique", (2.0, 2.0, 2.0))
+    mask = ball(grid, 15.0, np.zeros(3))
+    assert expand(mask, 5.0, grid).volume_cm3 == pytest.approx(ball_volume(20.0), rel=0.03)
+    with pytest.raises(ValueError, match="oblique"):
+        expand(mask, MARGINS, grid)

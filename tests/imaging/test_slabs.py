@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from rtpipeline.imaging.slabs import GeometryError, slab_bounds_mm, slab_stack
+from rtpipeline.imaging.slabs import GeometryError, slab_stack
 
 
 def square(z: float, side: float = 10.0) -> np.ndarray:
@@ -19,23 +19,6 @@ def test_every_plane_stands_for_half_the_gap_to_its_neighbours() -> None:
     assert [(slab.low_mm, slab.high_mm) for slab in stack.slabs] == [(-1.5, 1.5), (1.5, 4.5), (4.5, 7.5)]
     assert stack.volume_cm3 == pytest.approx(0.9)
     assert stack.warnings == ()
-
-
-@pytest.mark.parametrize(
-    ("offsets", "thickness"),
-    [
-        ([0.0], [3.0]),
-        ([0.0, 6.0, 12.0, 18.0], [6.0] * 4),
-        ([0.0, 2.0, 4.0, 7.0, 10.0], [2.0, 2.0, 2.5, 3.0, 2.75]),  # the CT's spacing changes: nothing is lost between
-        ([0.0, 3.0, 6.0, 24.0, 27.0, 30.0], [3.0] * 6),
-        ([0.0, 30.0], [3.0, 3.0]),
-        ([0.0, 6.0], [6.0, 6.0]),
-    ],
-)
-def test_thickness_of_slabs(offsets: list[float], thickness: list[float]) -> None:
-    low, high = slab_bounds_mm(np.array(offsets), 3.0)
-    assert high - low == pytest.approx(thickness)
-    assert np.all(low[1:] >= high[:-1] - 1e-9)
 
 
 def test_a_large_gap_is_not_filled_and_is_reported() -> None:

@@ -11,9 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid
 from rtpipeline.imaging.mask import BoolArray, Mask
-
-LARGE_GAP_RATIO = 1.5
-"""Gaps between contour planes that are larger than this many median gaps are taken for real gaps."""
+from rtpipeline.imaging.slab_bounds import gap_warnings, slab_bounds_mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +32,7 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid) -> Mask:
 
     Rule: even-odd over all contours of a plane, so that holes may be nested or joined by a keyhole. An exact
     duplicate counts once, and contours that overlap without one containing the other are united. Every image plane
-    takes the plane of contours in whose slab (see `slabs_mm`) it lies; contours are never moved.
+    takes the plane of contours in whose slab (see `slab_bounds.slab_bounds_mm`) it lies; contours are never moved.
 
     Args:
         contours: (n, 3) world mm each, closed, in planes parallel to those of the grid, in any order.
@@ -106,26 +104,6 @@ def group_by_plane(contours: Sequence[FloatArray], normal: FloatArray) -> list[C
     return groups
 
 
-def slabs_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper bound (n,) of the slab of tissue that each plane of contours stands for.
-
-    Half the way to the next plane of contours on either side, but no more than half the median gap: a larger gap is
-    a gap between two parts. A plane at an end counts as much outwards as inwards; a single plane stands for
-    `image_gap_mm`. Up to three planes whose median gap is more than twice `image_gap_mm` are single ones.
-
-    Args:
-        offsets_mm: (n,) strictly increasing offsets of the planes of contours.
-        image_gap_mm: distance of the image planes that the contours were drawn on.
-    """
-    gaps = np.diff(offsets_mm)
-    cap = float(np.median(gaps)) if len(gaps) else image_gap_mm
-    if len(gaps) < 3 and cap > 2 * image_gap_mm + POSITION_TOLERANCE_MM:
-        cap = image_gap_mm
-    halves = np.minimum(gaps, cap) / 2
-    first, last = (halves[:1], halves[-1:]) if len(gaps) else (np.array([cap / 2]), np.array([cap / 2]))
-    return offsets_mm - np.concatenate([first, halves]), offsets_mm + np.concatenate([halves, last])
-
-
 def _empty(grid: Grid) -> Mask:
     return Mask.cropped(grid, np.zeros(grid.shape, dtype=np.bool_))
 
@@ -156,15 +134,13 @@ def _planes_taken(
     then, and never filled from its neighbours.
     """
     notes: list[str] = []
+    start_mm = float(grid.origin_mm @ grid.direction[:, 2])
     image_gap = float(np.median(grid.plane_thicknesses_mm))
     if _on_voxel_edges(planes, grid):
         lower, upper = offsets - image_gap / 4, offsets + image_gap / 4
     else:
-        lower, upper = slabs_mm(offsets, image_gap)
-        gaps = np.diff(offsets)
-        large = int(np.count_nonzero(gaps > LARGE_GAP_RATIO * np.median(gaps))) if len(gaps) > 1 else 0
-        if large:
-            notes.append(f"{large} gaps between contour planes are over 1.5 times the median gap and stay empty")
+        lower, upper = slab_bounds_mm(offsets, image_gap)
+        notes.extend(gap_warnings(offsets + start_mm, image_gap) if grid.planes > 1 else ())
     first, last = grid.plane_offsets_mm[0], grid.plane_offsets_mm[-1]
     reach = image_gap / 2 + POSITION_TOLERANCE_MM
     beyond = int(np.count_nonzero((offsets < first - reach) | (offsets > last + reach)))

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from numpy.typing import NDArray
 
 from rtpipeline.imaging.grid import FloatArray, Grid
-from rtpipeline.imaging.mask import BoolArray, Mask
+from rtpipeline.imaging.mask import Mask
+from rtpipeline.imaging.surface import within_reach
 
-_TOLERANCE = 1e-6
+LARGEST_TILT_DEGREES = 5.0
+"""Margins that differ by direction are for images whose axes are those of the patient, to within this."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,13 @@ class Margins:
 
 
 def expand(mask: Mask, margin_mm: float | Margins, within: Grid) -> Mask:
-    """The voxels of `within` whose centre is no further from a voxel centre of the mask than the margin.
+    """The voxels of `within` whose centre lies within the surface of the mask moved out (or in) by the margin.
 
-    Distances are Euclidean, in mm. With a different margin for each direction of the patient, the reach is the body
-    made of eight octants of ellipsoids whose semi-axes are the margins. Negative margins remove the voxels that
-    the outside would reach if it grew by as much from the other side; what lies beyond the mask's grid is outside.
-    Where some are positive and some negative, growing comes first.
+    Distances are Euclidean, in mm, from the surface that the mask stands for (see `surface.within_reach`), not from
+    the centres of its voxels. With a different margin for each direction of the patient, a point of the surface
+    reaches the body made of eight octants of ellipsoids whose semi-axes are the margins. Negative margins remove the
+    voxels that the outside would reach if it grew by as much from the other side; what lies beyond the mask's grid is
+    outside. Where some are positive and some negative, growing comes first.
 
     Args:
         mask: on a part of `within`.
@@ -57,81 +60,59 @@ def expand(mask: Mask, margin_mm: float | Margins, within: Grid) -> Mask:
         within: the whole grid; the result never leaves it.
 
     Raises:
-        ValueError: the planes are not equally spaced.
+        ValueError: the planes are not equally spaced, or margins differ by direction on oblique images.
     """
     margins = margin_mm if isinstance(margin_mm, Margins) else Margins.equal(margin_mm)
     if not within.is_uniform:
         raise ValueError("a margin needs equally spaced planes")
     if mask.is_empty:
         return mask
-    up, down = margins.increasing_mm, margins.decreasing_mm
+    up, down = _along_array_axes(margins, within)
     grown = _grow(mask, np.maximum(up, 0), np.maximum(down, 0), within)
-    return _shrink(grown, np.maximum(-up, 0), np.maximum(-down, 0), within)
+    return _shrink(grown, np.maximum(-up, 0), np.maximum(-down, 0))
+
+
+def _along_array_axes(margins: Margins, grid: Grid) -> tuple[FloatArray, FloatArray]:
+    """(3,) margins towards larger and towards smaller planes, rows and columns."""
+    increasing, decreasing = margins.increasing_mm, margins.decreasing_mm
+    if np.ptp(np.concatenate([increasing, decreasing])) == 0:
+        return increasing, decreasing
+    axes = grid.direction.T[::-1]  # (plane, row, column) by (x, y, z)
+    patient_axis = np.abs(axes).argmax(axis=1)
+    cosines = axes[np.arange(3), patient_axis]
+    if np.abs(cosines).min() < np.cos(np.radians(LARGEST_TILT_DEGREES)):
+        raise ValueError("margins that differ by direction need images that are not oblique")
+    up = np.where(cosines > 0, increasing[patient_axis], decreasing[patient_axis])
+    down = np.where(cosines > 0, decreasing[patient_axis], increasing[patient_axis])
+    return up, down
 
 
 def _grow(mask: Mask, up_mm: FloatArray, down_mm: FloatArray, within: Grid) -> Mask:
     if not (up_mm.any() or down_mm.any()):
         return mask
-    first = np.rint(within.world_to_index(mask.grid.origin_mm)).astype(int)[::-1]
-    reach = np.ceil(max(up_mm.max(), down_mm.max()) / np.array(within.spacing_mm[::-1])).astype(int)
-    low = np.maximum(first - reach, 0)
-    high = np.minimum(first + mask.values.shape + reach, within.shape)
-    box = tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-    grid = within.crop(box[0], box[1], box[2])
-    return Mask.cropped(grid, _reached(mask.on(grid), up_mm, down_mm, grid))
+    spacing_mm = within.spacing_mm[::-1]
+    reach = np.ceil(max(up_mm.max(), down_mm.max()) / np.array(spacing_mm)).astype(int) + 1
+    around = Mask(_padded_grid(mask.grid, reach), np.pad(mask.values, [(count, count) for count in reach]))
+    grown = around.values | within_reach(around.values, spacing_mm, up_mm, down_mm)
+    first = np.rint(within.world_to_index(around.grid.origin_mm)).astype(int)[::-1]
+    low, high = np.maximum(first, 0), np.minimum(first + grown.shape, within.shape)
+    box = tuple(slice(int(start), int(stop)) for start, stop in zip(low, high, strict=True))
+    own = tuple(slice(int(a), int(b)) for a, b in zip(low - first, high - first, strict=True))
+    return Mask.cropped(within.crop(box[0], box[1], box[2]), grown[own])
 
 
-def _shrink(mask: Mask, up_mm: FloatArray, down_mm: FloatArray, within: Grid) -> Mask:
-    if not (up_mm.any() or down_mm.any()):
+def _padded_grid(grid: Grid, planes_rows_columns: NDArray[np.intp]) -> Grid:
+    planes, rows, columns = (int(count) for count in planes_rows_columns)
+    return Grid.uniform(
+        grid.index_to_world(np.array([-columns, -rows, -planes], float)),
+        grid.spacing_mm,
+        (grid.columns + 2 * columns, grid.rows + 2 * rows, grid.planes + 2 * planes),
+        grid.direction,
+    )
+
+
+def _shrink(mask: Mask, up_mm: FloatArray, down_mm: FloatArray) -> Mask:
+    if mask.is_empty or not (up_mm.any() or down_mm.any()):
         return mask
-    outside = ~np.pad(mask.values, 1)
-    reached = _reached(outside, down_mm, up_mm, mask.grid)[1:-1, 1:-1, 1:-1]
+    reached = within_reach(mask.values, mask.grid.spacing_mm[::-1], down_mm, up_mm)
     return Mask.cropped(mask.grid, mask.values & ~reached)
-
-
-def _reached(values: BoolArray, up_mm: FloatArray, down_mm: FloatArray, grid: Grid) -> BoolArray:
-    """Voxels that a True voxel reaches; `up_mm` and `down_mm` are reaches along the patient's axes."""
-    if np.ptp(np.concatenate([up_mm, down_mm])) == 0:
-        distance = distance_transform_edt(~values, sampling=grid.spacing_mm[::-1])
-        return distance <= up_mm[0] + _TOLERANCE
-    reach = np.ceil(max(up_mm.max(), down_mm.max()) / np.array(grid.spacing_mm)).astype(int)
-    columns = np.arange(-reach[0], reach[0] + 1)
-    result = values.copy()
-    for plane in range(-reach[2], reach[2] + 1):
-        for row in range(-reach[1], reach[1] + 1):
-            index = np.stack([columns, np.full_like(columns, row), np.full_like(columns, plane)], axis=-1)
-            offset_mm = (index * np.array(grid.spacing_mm)) @ grid.direction.T
-            hit = columns[_within_reach(offset_mm, up_mm, down_mm)]
-            if len(hit):
-                result |= _moved(_widened(values, int(hit[0]), int(hit[-1])), plane, row)
-    return result
-
-
-def _within_reach(offset_mm: FloatArray, up_mm: FloatArray, down_mm: FloatArray) -> BoolArray:
-    """Which displacements (n, 3) lie in the octants of ellipsoids; a semi-axis of 0 allows no displacement."""
-    reach = np.where(offset_mm > 0, up_mm, down_mm)
-    moved = np.abs(offset_mm) > _TOLERANCE
-    ratio = np.where(moved, np.abs(offset_mm) / np.where(reach > 0, reach, np.inf), 0.0)
-    blocked = np.any(moved & (reach <= 0), axis=-1)
-    return ~blocked & ((ratio**2).sum(axis=-1) <= 1 + _TOLERANCE)
-
-
-def _widened(values: BoolArray, low: int, high: int) -> BoolArray:
-    """Voxels that have a True voxel between `-high` and `-low` columns away."""
-    width = values.shape[2]
-    sums = np.zeros((*values.shape[:2], width + 1), dtype=np.int32)
-    np.cumsum(values, axis=2, out=sums[:, :, 1:])
-    start = np.clip(np.arange(width) - high, 0, width)
-    stop = np.clip(np.arange(width) - low + 1, 0, width)
-    return sums[:, :, stop] > sums[:, :, start]
-
-
-def _moved(values: BoolArray, planes: int, rows: int) -> BoolArray:
-    """`values` moved by whole planes and rows; what leaves the array is lost."""
-    result = np.zeros_like(values)
-    source, target = [], []
-    for step, size in ((planes, values.shape[0]), (rows, values.shape[1])):
-        source.append(slice(max(0, -step), max(0, size - max(0, step))))
-        target.append(slice(max(0, step), max(0, size - max(0, -step))))
-    result[target[0], target[1]] = values[source[0], source[1]]
-    return result

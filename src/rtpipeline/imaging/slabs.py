@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtpipeline.imaging.contours import LARGE_GAP_RATIO, group_by_plane
-from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray
+from rtpipeline.imaging.contours import group_by_plane
+from rtpipeline.imaging.grid import FloatArray
 from rtpipeline.imaging.planar_region import PlanarRegion, region_of
+from rtpipeline.imaging.slab_bounds import gap_warnings, slab_bounds_mm
 
 PLANARITY_TOLERANCE_MM = 0.1
 """How far the points of one contour may be from a plane."""
@@ -92,7 +93,7 @@ def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | N
     return SlabStack(
         axes=axes,
         slabs=tuple(slab for slab in slabs if slab.region.area_mm2 > 0),
-        warnings=(*_contour_warnings(duplicates, united), *_gap_warnings(offsets, image_plane_spacing_mm)),
+        warnings=(*_contour_warnings(duplicates, united), *gap_warnings(offsets, image_plane_spacing_mm)),
     )
 
 
@@ -101,30 +102,6 @@ def _refuse_impossible_coordinates(contours: Sequence[FloatArray]) -> None:
     extent = float(np.ptp(points, axis=0).max())
     if not extent < LARGEST_EXTENT_MM:
         raise GeometryError(f"its contours reach over {extent:.0f} mm: their coordinates cannot be right")
-
-
-def slab_bounds_mm(offsets_mm: FloatArray, image_gap_mm: float) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper bounds (n,) of the slabs that planes of contours stand for.
-
-    Half of the gap to either neighbour, so that neighbours meet, also where gaps differ. A gap of more than
-    `LARGE_GAP_RATIO` times the median is a space between two parts: there, and at the ends, a plane reaches as far
-    as half of its other gap, but no more than half the median. Of two or three planes that lie further apart than
-    two images, each stands for one image.
-
-    Args:
-        offsets_mm: (n,) strictly increasing positions of the planes along their normal.
-        image_gap_mm: spacing of the images that they were drawn on; the thickness of a single plane.
-    """
-    gaps = np.diff(offsets_mm)
-    typical = float(np.median(gaps)) if len(gaps) else image_gap_mm
-    if 0 < len(gaps) < 3 and typical > 2 * image_gap_mm + POSITION_TOLERANCE_MM:
-        typical = image_gap_mm
-    joined = gaps <= LARGE_GAP_RATIO * typical
-    below = np.concatenate([[np.nan], np.where(joined, gaps / 2, np.nan)])
-    above = np.concatenate([np.where(joined, gaps / 2, np.nan), [np.nan]])
-    free = np.fmin(np.fmin(below, above), typical / 2)
-    below, above = np.where(np.isnan(below), free, below), np.where(np.isnan(above), free, above)
-    return offsets_mm - below, offsets_mm + above
 
 
 def _image_gap(offsets: FloatArray, image_plane_spacing_mm: float | None) -> float:
@@ -169,20 +146,4 @@ def _contour_warnings(duplicates: int, united: int) -> list[str]:
         warnings.append(f"{duplicates} repeated contours were used once")
     if united:
         warnings.append(f"{united} contours overlap others in part and were united with them")
-    return warnings
-
-
-def _gap_warnings(offsets: FloatArray, image_plane_spacing_mm: float | None) -> list[str]:
-    if len(offsets) == 1:
-        return [f"a single plane of contours; its thickness is the CT's plane spacing, {image_plane_spacing_mm} mm"]
-    gaps = np.diff(offsets)
-    median = float(np.median(gaps))
-    warnings = [
-        f"no contours between {offsets[i]:.1f} and {offsets[i + 1]:.1f} mm ({gap:.1f} mm; the median gap is "
-        f"{median:.1f} mm): the space between is not filled"
-        for i, gap in enumerate(gaps)
-        if gap > LARGE_GAP_RATIO * median
-    ]
-    if image_plane_spacing_mm is not None and median > LARGE_GAP_RATIO * image_plane_spacing_mm:
-        warnings.append(f"contours only every {median:.1f} mm on images every {image_plane_spacing_mm:.1f} mm")
     return warnings

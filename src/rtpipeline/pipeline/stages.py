@@ -152,6 +152,8 @@ STAGES: tuple[Stage, ...] = (
         configuration_keys=(),
         enabled=lambda configuration: True,
         tokens=_one,
+        sentinel=".auto_rtstruct_done",
+        method_version=2,
     ),
     Stage(
         name="anatomical_cropping",
@@ -200,6 +202,7 @@ STAGES: tuple[Stage, ...] = (
         configuration_keys=("metadata.include_identifiers",),
         enabled=lambda configuration: configuration.metadata.enabled,
         tokens=_one,
+        sentinel=".metadata_done",
     ),
     Stage(
         name="radiomics",
@@ -223,6 +226,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.radiomics_threads_per_job,
         sentinel=".radiomics_done",
+        method_version=2,
     ),
     Stage(
         name="radiomics_robustness",
@@ -241,6 +245,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics_robustness.enabled,
         tokens=_robustness_tokens,
         sentinel=".radiomics_robustness_done",
+        method_version=2,
     ),
     Stage(
         name="quality_control",
@@ -263,6 +268,7 @@ STAGES: tuple[Stage, ...] = (
         tokens=lambda configuration, parallelization: configuration.scheduler.qc_threads_per_job,
         sentinel=".qc_done",
         aliases=("qc",),
+        method_version=2,
     ),
 )
 
