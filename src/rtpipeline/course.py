@@ -99,12 +99,13 @@ class DoseDecision(_Record):
     """Which doses stand for the course, and why."""
 
     label: str
-    """`single_dose`, `plan_sum_used`, `beam_doses_summed`, `plans_summed`, `replan_first`, `ambiguous`, `no_dose`, …"""
+    """`single_dose`, `dose_grids_joined`, `plan_sum_used`, `beam_doses_summed`, `fraction_doses_summed`,
+    `plans_summed`, `replan_first`, `approved_plan`, `override`, `ambiguous` or `no_dose`."""
     reason: str = ""
     used_dose_uids: tuple[str, ...] = ()
     used_plan_uids: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
-    """One sentence for each dose that was left out."""
+    """One sentence for each dose that was left out, and for each plan that is another one exported again."""
 
 
 class Prescription(_Record):
@@ -321,6 +322,10 @@ class CourseFiles:
     # state
     def state(self, stage: str) -> Path:
         return self.folder / "state" / f"{stage}.json"
+
+    def lock(self, stage: str) -> Path:
+        """Held while a stage is at work; it says who works."""
+        return self.state(stage).with_suffix(".lock")
 
     @staticmethod
     def workbook(table: Path) -> Path:

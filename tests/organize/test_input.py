@@ -124,10 +124,38 @@ def test_same_uid_with_other_content_is_reported_and_the_newer_used(
     patient.make_structure_set(place=old, InstanceCreationDate="20240101", StructureSetLabel="old")
     patient.make_structure_set(place=new, InstanceCreationDate="20240102", StructureSetLabel="new")
     made = organized()
-    assert made.only.description.structure_sets[0].label == "new"
-    assert list(made.unused) == [f"{old}/rs.dcm"]
-    assert "another content under the SOP Instance UID" in made.unused[f"{old}/rs.dcm"][1]
+    course = made.only
+    assert course.description.structure_sets[0].label == "new"
+    assert course.files.structure_set.read_bytes() == (patient.folder / new / "rs.dcm").read_bytes()
+    apart = list(course.path("DICOM/OTHER_CONTENT").iterdir())
+    assert [path.read_bytes() for path in apart] == [(patient.folder / old / "rs.dcm").read_bytes()]
+    assert made.unused == {}
+    assert any("other contents" in warning for warning in course.description.warnings)
     assert len(made.result.warnings) == 1
+
+
+def test_other_contents_of_what_no_course_takes_are_listed(patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    patient.make_dose("orphan", plans=(), frame="y", study="y", place="a")
+    patient.make_dose("orphan", plans=(), frame="y", study="y", place="b", dose_gy=1)
+    made = organized()
+    assert sorted(kind for kind, _ in made.unused.values()) == ["duplicate", "unlinked"]
+
+
+def test_images_of_two_patients_with_the_same_uids_are_both_kept(export: Path, organized: Organize) -> None:
+    Patient(export / "a", "A").make_series()
+    Patient(export / "b", "A").make_series(PatientID="B", RescaleSlope=2)
+    made = organized()
+    assert [course.description.images[0].instance_count for course in made.result.courses] == [4, 4]
+    assert made.unused == {}
+    assert any("used again by another patient" in warning for warning in made.result.warnings)
+
+
+def test_series_with_the_same_image_uids_are_both_kept(patient: Patient, organized: Organize) -> None:
+    patient.make_series(place="a")
+    patient.make_series(place="b", SeriesInstanceUID=patient.uid("other"), FrameOfReferenceUID=patient.uid("other"))
+    made = organized()
+    assert [course.description.images[0].instance_count for course in made.result.courses] == [4, 4]
 
 
 @pytest.mark.parametrize("cut", [10, 30, 400])

@@ -112,13 +112,28 @@ class OrganizeSection(Section):
     merge_criteria: Literal["same_ct_study", "frame_of_reference"] = "same_ct_study"
     """What plans of one course have in common: the study of their planning CT, or its frame of reference."""
     max_days_between_plans: CountOrZero | None = None
-    """Plans further apart than this are different courses; null: no limit."""
+    """Plans further apart than this are different courses; null: 365."""
+    overrides: Path | None = None
+    """A YAML file in which you decide which doses (and plans) stand for a course: `PATIENT/COURSE: {doses: [UIDs]}`."""
     course_filter: Texts = ()
     """Only these: `PATIENT` or `PATIENT/COURSE`, as folders are named."""
     use_hardlinks: bool = False
     """Hard links instead of copies of the DICOM files. An edited result then changes the source file too."""
     pseudonymize: Path | None = None
     """A key file outside the output (made where it is missing): identifiers are replaced by pseudonyms everywhere."""
+
+
+class PostprocessingSection(Section):
+    """Cleaning of automatically segmented structures; patterns are shell patterns of names, in any case."""
+
+    keep_largest_component: Texts = ()
+    """Structures of which only the largest connected part is kept."""
+    remove_islands: Texts = ()
+    """Structures whose parts below `smallest_island_cm3` are removed."""
+    smallest_island_cm3: NotNegative = 0.5
+    """Volume in cm3 below which a part is an island."""
+    fill_holes: Texts = ()
+    """Structures whose holes (background enclosed on all sides) are filled."""
 
 
 class SegmentationSection(Section):
@@ -157,6 +172,11 @@ class SegmentationSection(Section):
     """Folder of TotalSegmentator's weights; null: TotalSegmentator's own."""
     timeout_s: Seconds | None = 3600.0
     """Time limit of one segmentation in seconds; null: none."""
+    allow_cpu_fallback: bool = False
+    """Where the GPU's memory does not suffice even for parts of the volume, segment it on the CPU."""
+    binary_masks: Texts = ()
+    """Patterns of structures that also get a binary NIfTI of their own; `*` for all."""
+    postprocessing: PostprocessingSection = PostprocessingSection()
     export_dicom_seg: bool = False
     """Also write `SEG_auto.dcm`, a DICOM segmentation object."""
 

@@ -46,9 +46,13 @@ class PlanReferences(_References):
     """Of the only fraction group; None where there are several, because their order of delivery is not known."""
     beam_numbers: tuple[int, ...] = ()
     """Beams (or brachy application setups) of the fraction groups that deliver dose."""
+    beam_metersets: tuple[float, ...] = ()
+    """BeamMeterset of every beam that has one, in the order of the file."""
     prescriptions: tuple[TargetPrescription, ...] = ()
     structure_set_uids: tuple[str, ...] = ()
     plans: tuple[PlanReference, ...] = ()
+    dose_uids: tuple[str, ...] = ()
+    """Doses that the plan names as its own."""
 
 
 class DoseReferences(_References):
@@ -112,6 +116,7 @@ HEADER_KEYWORDS = (
     *("RTPlanLabel", "RTPlanName", "RTPlanDescription", "RTPlanDate", "RTPlanTime", "ApprovalStatus", "PlanIntent"),
     *("DoseReferenceSequence", "FractionGroupSequence", "ReferencedStructureSetSequence", "ReferencedRTPlanSequence"),
     *("DoseSummationType", "DoseUnits", "DoseType", "GridFrameOffsetVector"),
+    "ReferencedDoseSequence",
     *("StructureSetLabel", "StructureSetDate", "StructureSetTime", "ReferencedFrameOfReferenceSequence"),
     *("RegistrationSequence", "ReferencedSeriesSequence", "StudiesContainingOtherReferencedInstancesSequence"),
     *("TreatmentDate", "TreatmentSessionBeamSequence", "TreatmentSessionIonBeamSequence"),
@@ -154,6 +159,12 @@ def _plan(dataset: Dataset) -> PlanReferences:
         fraction_groups=len(groups),
         fractions_planned=as_integer(groups[0], "NumberOfFractionsPlanned") if len(groups) == 1 else None,
         beam_numbers=_treating_beams(groups),
+        beam_metersets=tuple(
+            meterset
+            for group in groups
+            for beam in items(group, "ReferencedBeamSequence")
+            if (meterset := as_number(beam, "BeamMeterset")) is not None
+        ),
         prescriptions=_prescriptions(dataset),
         structure_set_uids=_instance_uids(dataset, "ReferencedStructureSetSequence"),
         plans=tuple(
@@ -163,6 +174,7 @@ def _plan(dataset: Dataset) -> PlanReferences:
             )
             for item in items(dataset, "ReferencedRTPlanSequence")
         ),
+        dose_uids=_instance_uids(dataset, "ReferencedDoseSequence"),
     )
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, OrganizeSection
 from rtpipeline.course import CohortFiles, Course
-from rtpipeline.organize.description import CoursePlan, plan_course
+from rtpipeline.organize.description import CoursePlan, plan_course, with_other_contents
 from rtpipeline.organize.duplicates import Unused, distinct_files
 from rtpipeline.organize.grouping import courses_of
 from rtpipeline.organize.index import DAMAGED, IndexedFile, build_index
 from rtpipeline.organize.materialise import Writing, write_course
+from rtpipeline.organize.overrides import CourseOverride, read_overrides
 from rtpipeline.organize.patients import patients_of
 from rtpipeline.organize.pseudonymise import KeyFiles, Pseudonyms, key_of, pseudonyms_for
 from rtpipeline.outcome import StageError
@@ -93,7 +94,9 @@ def organize(
     )
     earlier = _courses_of_manifest(cohort)
     known_names = {(patient, name.rsplit("_", 1)[1]): name for patient, name in earlier}
-    plans, unused, warnings = _all_courses(index.files, settings, {} if key else known_names)
+    plans, unused, warnings = _all_courses(
+        index.files, settings, {} if key else known_names, read_overrides(settings.overrides)
+    )
     pseudonyms = None
     if key is not None and key_file is not None:
         stored.chmod(OWNER_ONLY)
@@ -124,7 +127,10 @@ def organize(
 
 
 def plan_courses(
-    files: Sequence[IndexedFile], settings: OrganizeSection, known_names: Mapping[tuple[str, str], str]
+    files: Sequence[IndexedFile],
+    settings: OrganizeSection,
+    known_names: Mapping[tuple[str, str], str],
+    overrides: Mapping[str, CourseOverride],
 ) -> tuple[list[CoursePlan], list[Unused], list[str]]:
     """The courses of an indexed input, with nothing written.
 
@@ -132,16 +138,20 @@ def plan_courses(
         files: every file of the input.
         settings: how courses are formed and which are wanted.
         known_names: names that courses have from earlier runs, by (patient folder, digest).
+        overrides: what the user decided about doses, by `patient/course`.
 
     Returns:
         The courses, the files that none of them takes, and warnings about the input as a whole.
     """
-    plans, unused, warnings = _all_courses(files, settings, known_names)
+    plans, unused, warnings = _all_courses(files, settings, known_names, overrides)
     return *_wanted(plans, unused, settings.course_filter), warnings
 
 
 def _all_courses(
-    files: Sequence[IndexedFile], settings: OrganizeSection, known_names: Mapping[tuple[str, str], str]
+    files: Sequence[IndexedFile],
+    settings: OrganizeSection,
+    known_names: Mapping[tuple[str, str], str],
+    overrides: Mapping[str, CourseOverride],
 ) -> tuple[list[CoursePlan], list[Unused], list[str]]:
     """As `plan_courses`, whichever courses are wanted."""
     distinct = distinct_files(files)
@@ -155,8 +165,12 @@ def _all_courses(
         plan_uids = {draft_number: {plan.uid for plan in draft.plans} for draft_number, draft in enumerate(drafts)}
         everywhere = set().union(*plan_uids.values())
         for number, draft in enumerate(drafts):
-            plans.append(plan_course(draft, frozenset(everywhere - plan_uids[number]), known_names))
-    return plans, unused, list(distinct.warnings)
+            elsewhere = frozenset(everywhere - plan_uids[number])
+            plan = plan_course(draft, elsewhere, known_names, overrides)
+            plans.append(with_other_contents(plan, distinct.other_contents))
+    unknown = overrides.keys() - {plan.key for plan in plans}
+    warnings = [f"organize.overrides: there is no course {key}" for key in sorted(unknown)]
+    return plans, unused, [*distinct.warnings, *warnings]
 
 
 def _wanted(

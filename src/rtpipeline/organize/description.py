@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from rtpipeline.course import (
     StructureSet,
 )
 from rtpipeline.organize.dose_decision import Decision, decide
+from rtpipeline.organize.duplicates import OTHER_CONTENTS
 from rtpipeline.organize.grouping import CourseDraft
 from rtpipeline.organize.index import IndexedFile
 from rtpipeline.organize.names import course_folder, digest, patient_folder
+from rtpipeline.organize.overrides import CourseOverride
 from rtpipeline.organize.patients import RtDose, RtObject, RtPlan, RtStruct
 from rtpipeline.organize.prescription import plan_dose_gy, prescription_of
-from rtpipeline.organize.series import Series
+from rtpipeline.organize.series import Series, header_of
 
 _NAMES = CourseFiles(Path())
 
@@ -55,7 +57,10 @@ class CoursePlan:
 
 
 def plan_course(
-    draft: CourseDraft, elsewhere: frozenset[str], known_names: Mapping[tuple[str, str], str]
+    draft: CourseDraft,
+    elsewhere: frozenset[str],
+    known_names: Mapping[tuple[str, str], str],
+    overrides: Mapping[str, CourseOverride],
 ) -> CoursePlan:
     """Decide the doses of a course, and lay down its description and files.
 
@@ -64,13 +69,15 @@ def plan_course(
         elsewhere: SOP Instance UIDs of plans of the patient's other courses.
         known_names: names that courses got in earlier runs, by (patient folder, digest); they are kept, so that a
             plan that is added later, with an earlier date, does not rename a course.
+        overrides: what the user decided about doses, by `patient/course`.
     """
     patient = patient_folder(draft.patient_id, draft.identity)
     start = _start_date(draft)
     since = (draft.since,) if draft.since else ()
     name = course_folder(start, draft.patient_id or draft.identity, *draft.place, *since)
     name = known_names.get((patient, name.rsplit("_", 1)[1]), name)
-    decided = decide(draft.doses, draft.plans, draft.records, elsewhere)
+    key = f"{patient}/{name}"
+    decided = decide(draft.doses, draft.plans, draft.records, elsewhere, course=key, override=overrides.get(key))
     plan = _main_plan(draft, decided)
     primary = _primary_structure_set(draft, plan)
     files: dict[str, IndexedFile] = {}
@@ -96,6 +103,31 @@ def plan_course(
     )
     _add_root_files(files, primary, plan, decided.doses)
     return CoursePlan(description, dict(sorted(files.items())), decided.doses if len(decided.doses) > 1 else ())
+
+
+def with_other_contents(plan: CoursePlan, others: Mapping[str, Sequence[IndexedFile]]) -> CoursePlan:
+    """The course with files kept apart that have the SOP Instance UID of one of its objects and another content.
+
+    Args:
+        plan: the course.
+        others: these files by the path of the file that is used.
+    """
+    apart: dict[str, IndexedFile] = {}
+    warnings = []
+    used = {file.path: file for file in plan.files.values() if file.path in others}
+    for file in sorted(used.values(), key=lambda file: header_of(file).sop_instance_uid):
+        header = header_of(file)
+        for other in others[file.path]:
+            name = f"{header.modality}_{digest(header.sop_instance_uid, length=16)}_{other.digest[:16]}.dcm"
+            apart[f"{OTHER_CONTENTS}/{name}"] = other
+        warnings.append(
+            f"{header.modality} {header.sop_instance_uid}: the input has {len(others[file.path])} other contents "
+            f"under this SOP Instance UID; they are kept apart in {OTHER_CONTENTS}"
+        )
+    if not apart:
+        return plan
+    described = plan.description.model_copy(update={"warnings": (*plan.description.warnings, *warnings)})
+    return replace(plan, description=described, files=dict(sorted(({**plan.files, **apart}).items())))
 
 
 def _start_date(draft: CourseDraft) -> str:

@@ -1,14 +1,16 @@
-"""One file for each SOP Instance UID."""
+"""One file for each object; what has an object's SOP Instance UID and another content is kept apart from it."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from rtpipeline.dicom.headers import IMAGE_MODALITIES, Header
 from rtpipeline.organize.index import IndexedFile
 
 DUPLICATE = "duplicate"
+OTHER_CONTENTS = "DICOM/OTHER_CONTENT"
 
 
 @dataclass(frozen=True)
@@ -22,46 +24,70 @@ class Unused:
 
 @dataclass(frozen=True)
 class Distinct:
-    """The files that are whole and distinct, those that are not needed, and what a user should know."""
+    """What is left when every object is there once.
+
+    Attributes:
+        files: one whole file of each object.
+        unused: copies, and files with the SOP Instance UID of an object and another content, each with the reason.
+        other_contents: of the latter one file of each content, by the path of the file that is used.
+        warnings: what a user should know.
+    """
 
     files: tuple[IndexedFile, ...]
     unused: tuple[Unused, ...]
+    other_contents: Mapping[str, tuple[IndexedFile, ...]]
     warnings: tuple[str, ...]
 
 
 def distinct_files(files: Sequence[IndexedFile]) -> Distinct:
-    """Keep one whole file of each SOP Instance UID.
+    """Keep one whole file of each object.
 
-    Of files with the same content the first path is kept. Of files with the same UID and different content the one
-    with the newest InstanceCreationDate and -Time is kept, then the largest, then the one with the smallest digest;
-    file names do not decide between contents.
+    Objects are told apart by patient and SOP Instance UID, images by their series too: exporters that give images of
+    two patients or series the same UIDs must not make one lose its images to the other. Of files with the same
+    content the first path is kept. Of files with different content the one with the newest InstanceCreationDate and
+    -Time is kept, then the largest, then the one with the smallest digest; file names do not decide between contents.
     """
-    by_uid: dict[str, list[IndexedFile]] = defaultdict(list)
+    objects: dict[tuple[str, str, str], list[IndexedFile]] = defaultdict(list)
     for file in files:
         if file.header is not None and not file.problem_kind:
-            by_uid[file.header.sop_instance_uid].append(file)
+            objects[_identity(file.header)].append(file)
     kept: list[IndexedFile] = []
     unused: list[Unused] = []
-    several = 0
-    for same in by_uid.values():
+    other_contents: dict[str, tuple[IndexedFile, ...]] = {}
+    for same in objects.values():
         contents: dict[str, list[IndexedFile]] = defaultdict(list)
         for file in sorted(same, key=lambda file: file.path):
             contents[file.digest].append(file)
-        ordered = sorted(sorted(contents), key=lambda digest: _rank(contents[digest][0]), reverse=True)
-        chosen = contents[ordered[0]][0]
-        kept.append(chosen)
-        for file in contents[ordered[0]][1:]:
-            unused.append(Unused(file, DUPLICATE, f"the same object and content as {chosen.shown_path}"))
-        for digest in ordered[1:]:
-            for file in contents[digest]:
-                reason = f"another content under the SOP Instance UID of {chosen.shown_path}, which is newer or larger"
-                unused.append(Unused(file, DUPLICATE, reason))
-        several += len(ordered) > 1
-    warning = (
-        f"{several} SOP Instance UIDs have different contents in several files; the newest of each is used, the others "
-        "are listed in unused_files"
-    )
-    return Distinct(tuple(kept), tuple(unused), (warning,) if several else ())
+        chosen, *others = sorted(
+            (contents[digest] for digest in sorted(contents)), key=lambda copies: _rank(copies[0]), reverse=True
+        )
+        kept.append(chosen[0])
+        if others:
+            other_contents[chosen[0].path] = tuple(copies[0] for copies in others)
+        for file in chosen[1:]:
+            unused.append(Unused(file, DUPLICATE, f"the same object and content as {chosen[0].shown_path}"))
+        for copies in others:
+            reason = f"another content under the SOP Instance UID of {chosen[0].shown_path}, which is newer or larger"
+            unused += [Unused(file, DUPLICATE, reason) for file in copies]
+    return Distinct(tuple(kept), tuple(unused), other_contents, _warnings(objects.keys(), len(other_contents)))
+
+
+def _identity(header: Header) -> tuple[str, str, str]:
+    series = header.series_instance_uid if header.modality in IMAGE_MODALITIES else ""
+    return (header.patient_id, series, header.sop_instance_uid)
+
+
+def _warnings(objects: Collection[tuple[str, str, str]], several: int) -> tuple[str, ...]:
+    warnings = []
+    if several:
+        warnings.append(
+            f"{several} SOP Instance UIDs have different contents in several files; the newest of each is used, the "
+            f"others are kept apart in the folder {OTHER_CONTENTS} of their course"
+        )
+    shared = len(objects) - len({uid for _, _, uid in objects})
+    if shared:
+        warnings.append(f"{shared} SOP Instance UIDs are used again by another patient or series; both are kept")
+    return tuple(warnings)
 
 
 def _rank(file: IndexedFile) -> tuple[str, int]:

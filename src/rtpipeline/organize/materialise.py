@@ -33,7 +33,7 @@ SENTINEL = ".organized"
 DOSE_SUM_VERSION = 1
 """Counts up when the same doses give another sum."""
 
-_OWN_FOLDERS = ("CT", "MR", "PT", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "RTRECORD")
+_OWN_FOLDERS = ("CT", "MR", "PT", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "RTRECORD", "OTHER_CONTENT")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
     extra = [name for name in _own_files(files) if name not in sources]
     described = files.description.is_file() and files.description.read_text(encoding="utf-8") == text
     if described and not extra and len(intact) == len(sources) == len(recorded):
-        return course, False
+        return course, _mark(files)
     staging = files.folder / f".staging-{STAGE}"
     if staging.exists():
         shutil.rmtree(staging)
@@ -112,8 +112,17 @@ def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
         if staging.exists():
             shutil.rmtree(staging)
     _write_state(files, sources)
-    (files.folder / SENTINEL).write_text("ok\n", encoding="ascii")
+    _mark(files)
     return course, True
+
+
+def _mark(files: CourseFiles) -> bool:
+    """Write the line that people and scripts look for; False where it is there."""
+    sentinel = files.folder / SENTINEL
+    if sentinel.is_file():
+        return False
+    write_text(sentinel, "ok\n")
+    return True
 
 
 def _sources(plan: CoursePlan, files: CourseFiles, writing: Writing) -> dict[str, str]:

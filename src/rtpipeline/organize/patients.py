@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from rtpipeline.dicom.headers import IMAGE_MODALITIES, Header
@@ -97,7 +97,8 @@ def patients_of(files: Sequence[IndexedFile], damaged: Sequence[IndexedFile]) ->
 def _patient(patient_id: str, identity: str, files: list[IndexedFile], damaged: list[IndexedFile]) -> Patient:
     files = sorted(files, key=lambda file: header_of(file).sop_instance_uid)
     structure_sets = _objects(files, StructureSetReferences)
-    plans, doses = _objects(files, PlanReferences), _objects(files, DoseReferences)
+    plans = _objects(files, PlanReferences)
+    doses = tuple(_with_its_plans(dose, plans) for dose in _objects(files, DoseReferences))
     series = classified(
         image_series(files, damaged),
         [(one.refers.series_uids, one.refers.image_uids) for one in structure_sets],
@@ -130,6 +131,14 @@ def _objects(files: Iterable[IndexedFile], kind: type[Refs]) -> tuple[RtObject[R
     return tuple(
         RtObject(file, references) for file in files if isinstance(references := header_of(file).references, kind)
     )
+
+
+def _with_its_plans(dose: RtDose, plans: Sequence[RtPlan]) -> RtDose:
+    """A dose that names no plan, but that plans name as theirs, is of these plans."""
+    naming = tuple(plan.uid for plan in plans if dose.uid in plan.refers.dose_uids)
+    if dose.refers.plan_uids or not naming:
+        return dose
+    return replace(dose, refers=dose.refers.model_copy(update={"plan_uids": naming}))
 
 
 def _treated_frames(structure_sets: Sequence[RtStruct], others: Sequence[RtPlan | RtDose]) -> set[str]:

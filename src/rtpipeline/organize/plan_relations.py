@@ -19,9 +19,13 @@ SAME_DOSE = 0.1
 
 
 class Relation(NamedTuple):
-    """How a later dose relates to an earlier one, and the evidence as half a sentence."""
+    """How a later dose relates to an earlier one, and the evidence as half a sentence.
 
-    kind: Literal["adds", "replaces", "unclear"]
+    `replaces` is a re-plan, which is left out because the first plan was the intention; `not_approved` leaves out the
+    later one and `supersedes` the earlier one, because only the other is approved.
+    """
+
+    kind: Literal["adds", "replaces", "not_approved", "supersedes", "unclear"]
     evidence: str
 
 
@@ -66,6 +70,11 @@ class PlanDose:
     def date(self) -> str:
         """Of the earliest plan; empty if none is dated."""
         return min((plan.refers.date for plan in self.plans if plan.refers.date), default="")
+
+    @property
+    def is_approved(self) -> bool:
+        """Whether every plan is approved."""
+        return bool(self.plans) and all(plan.refers.approval_status == "APPROVED" for plan in self.plans)
 
     @property
     def words(self) -> str:
@@ -164,6 +173,10 @@ def _by_prescription(earlier: PlanDose, later: PlanDose) -> Relation | None:
 def _same_prescription(earlier: PlanDose, later: PlanDose, doses: str, named: Relation | None) -> Relation:
     if named is not None:
         return Relation(named.kind, f"{doses}, and {named.evidence}")
+    if earlier.is_approved and not later.is_approved:
+        return Relation("not_approved", f"{doses}: the same prescription, and only the other plan is approved")
+    if later.is_approved and not earlier.is_approved:
+        return Relation("supersedes", f"{doses}: the same prescription, and only this plan is approved")
     if earlier.fractions is not None and later.fractions is not None and earlier.fractions != later.fractions:
         return Relation("unclear", f"{doses}, in {later.fractions} and {earlier.fractions} fractions")
     if earlier.date and later.date and later.date > earlier.date:
