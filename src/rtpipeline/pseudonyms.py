@@ -172,18 +172,18 @@ def _edge(look: str, character: str) -> str:
     return f"({look}\\d)" if character.isdigit() else f"({look}[^\\W\\d_])"
 
 
-def open_key(path: Path, output: Path, *, create: bool) -> Key:
+def open_key(path: Path, output: Path | None, *, create: bool) -> Key:
     """Read the key file, or make one that only its owner can read.
 
     Args:
         path: the key file.
-        output: the output folder, in which the key must not lie.
+        output: the output folder, in which the key must not lie; None where there is none.
         create: make it where it is missing.
 
     Raises:
         StageError: the file lies in the output, cannot be read or written, or is no key file.
     """
-    if path.resolve().is_relative_to(output.resolve()):
+    if output is not None and path.resolve().is_relative_to(output.resolve()):
         raise StageError(
             f"{path}: the key file lies in the output folder, where it would be passed on; keep it outside"
         )

@@ -70,7 +70,7 @@ CODES_KEPT = _names(
     PatientGantryRelationshipCodeSequence PatientOrientationCodeSequence PatientOrientationModifierCodeSequence
     PrimaryAnatomicStructureSequence PurposeOfReferenceCodeSequence RTROIIdentificationCodeSequence
     RadionuclideCodeSequence RadiopharmaceuticalCodeSequence RegistrationTypeCodeSequence
-    SegmentedPropertyCategoryCodeSequence SegmentedPropertyTypeCodeSequence SliceProgressionDirectionSequence
+    SegmentedPropertyCategoryCodeSequence SegmentedPropertyTypeCodeSequence
     TherapeuticRoleCategoryCodeSequence TherapeuticRoleTypeCodeSequence ViewCodeSequence
     """
 )

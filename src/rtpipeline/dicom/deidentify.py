@@ -194,7 +194,7 @@ def _clean(dataset: Dataset, translation: Translation) -> None:
 def _replacement(keyword: str, representation: str, translation: Translation) -> Callable[[str], str] | None:
     """What makes a new value of an old one; None where the attribute goes."""
     if representation == "UI":
-        names_a_class = keyword.endswith("ClassUID") or "TransferSyntax" in keyword
+        names_a_class = keyword.endswith("SOPClassUID") or "TransferSyntax" in keyword
         return (lambda uid: uid) if names_a_class else translation.key.uid
     if representation == "DA":
         return translation.date

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rtpipeline.organize.pseudonymise import KeyFiles, Pseudonyms
 from rtpipeline.outcome import StageError
-from rtpipeline.pseudonyms import Key, Translation, open_key
+from rtpipeline.pseudonyms import Translation, open_key
 from rtpipeline.tables.parquet import read_parquet
 
 _UID_COLUMNS = ("sop_instance_uid", "series_instance_uid", "study_instance_uid", "frame_of_reference_uid")
@@ -21,7 +21,7 @@ def patients(key_file: Path) -> list[tuple[str, str, int]]:
     Raises:
         StageError: the key cannot be read.
     """
-    _existing_key(key_file)
+    open_key(key_file, None, create=False)
     known = KeyFiles(key_file).known_patients()
     return sorted((one["pseudonym"], patient_id, one["days"]) for patient_id, one in known.items())
 
@@ -37,7 +37,7 @@ def translate(key_file: Path, names: Iterable[str]) -> list[tuple[str, str]]:
     Raises:
         StageError: the key cannot be read.
     """
-    key = _existing_key(key_file)
+    key = open_key(key_file, None, create=False)
     beside = KeyFiles(key_file)
     pairs = [(patient_id, one["pseudonym"]) for patient_id, one in beside.known_patients().items()]
     for index in beside.indices:
@@ -55,7 +55,7 @@ def stored_pseudonyms(key_file: Path, output: Path) -> Pseudonyms:
     Raises:
         StageError: the key cannot be read, or the folder was not made with it.
     """
-    key = _existing_key(key_file)
+    key = open_key(key_file, None, create=False)
     beside = KeyFiles(key_file)
     if not beside.index(output).is_file():
         raise StageError(f"{output}: beside {key_file} there is no index of this folder; was it made with this key?")
@@ -71,7 +71,3 @@ def stored_pseudonyms(key_file: Path, output: Path) -> Pseudonyms:
     uids = {uid for column in _UID_COLUMNS for uid in table[column].unique().to_pylist() if uid}
     paths = {path: key.code("path", path) for path in table["path"].to_pylist()}
     return Pseudonyms(key, translations, paths, frozenset(uids), identifiers)
-
-
-def _existing_key(key_file: Path) -> Key:
-    return open_key(key_file, key_file / "no output", create=False)
