@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +157,31 @@ def _checked(python: Path, found_as: str, identity: dict[str, str]) -> Radiomics
 def child_variables(threads: int) -> dict[str, str | None]:
     """Changes to the environment variables of a process in the radiomics environment; None removes one.
 
-    They cap every numerical library at `threads` threads, and keep this environment's libraries out of that one.
+    They cap every numerical library at `threads` threads, keep this environment's libraries out of that one, and say
+    where compiled kernels are kept from one process to the next.
     """
-    return {**thread_environment(threads), "PYTHONNOUSERSITE": "1", "PYTHONPATH": None, "PYTHONHOME": None}
+    variables: dict[str, str | None] = {**thread_environment(threads)}
+    return variables | {
+        "NUMBA_CACHE_DIR": str(kernel_cache(os.environ)),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONPATH": None,
+        "PYTHONHOME": None,
+    }
+
+
+def kernel_cache(environment: Mapping[str, str]) -> Path:
+    """The folder for Numba's compiled kernels: the one that is set, else one of this user's caches.
+
+    Numba refuses to compile where it cannot keep the result, as in a read-only installation.
+
+    Args:
+        environment: environment variables.
+    """
+    if environment.get("NUMBA_CACHE_DIR"):
+        return Path(environment["NUMBA_CACHE_DIR"])
+    caches = Path(environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/nonexistent")) / ".cache")
+    folder = caches / "rtpipeline" / "numba"
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return folder
+    return Path(tempfile.gettempdir()) / f"rtpipeline-numba-{os.getuid()}"

@@ -17,7 +17,10 @@ from radiomics import imageoperations
 
 from rtpipeline.extraction.extractor import PreparedExtractor
 from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, MaskOnDisk
+from rtpipeline.extraction.prefilter import Prefilter
 from rtpipeline.extraction.resampling import Box, output_grid, resampled, target_spacing
+
+_prefilter = Prefilter()
 
 
 def extract(job: ExtractionJob) -> dict[str, float | None]:
@@ -58,7 +61,12 @@ def prepared(image: ImageOnDisk, mask: MaskOnDisk, extractor: PreparedExtractor)
     if np.allclose(spacing, spacing_mm):
         return _cut(values, mask_values, mask_box, _padded(mask_box, setting["padDistance"], size), image)
     grid = output_grid(spacing_mm, setting["padDistance"], size, spacing, mask_box)
-    return resampled(values, mask_values, mask_box, template, grid, _interpolator(setting["interpolator"]))
+    interpolator = _interpolator(setting["interpolator"])
+    whole = None
+    if interpolator == sitk.sitkBSpline:
+        normalised = json.dumps(setting) if setting.get("normalize") else ""
+        whole = _prefilter.of((image, normalised), values, lambda volume: _with_geometry(volume, image))
+    return resampled(values, mask_values, mask_box, template, grid, interpolator, whole)
 
 
 def _pad_without_resampling(extractor: PreparedExtractor) -> int | None:

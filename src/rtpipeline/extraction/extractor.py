@@ -1,18 +1,36 @@
-"""PyRadiomics' extractor with two differences: it is told its parameters, and its image and mask come prepared.
+"""PyRadiomics' extractor with three differences: it is told its parameters, its image and mask come prepared, and
+the classes of features are this package's where they handle the settings.
 
-Everything after loading (mask checks, resegmentation, filters, discretisation, matrices, features) is the library's
-own code, so its definitions and values are the library's.
+Mask checks, resegmentation, filters and every other class of features are the library's own code, and so are the
+formulas of the features: ours replace what they are computed from. See `docs/explanation/radiomics.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
+from radiomics import getFeatureClasses
 from radiomics.featureextractor import RadiomicsFeatureExtractor
+from radiomics.imageoperations import cropToTumorMask
 from ruamel.yaml.error import YAMLError  # type: ignore[import-not-found]
+
+from rtpipeline.extraction.firstorder import FirstOrder
+from rtpipeline.extraction.glcm import Glcm
+from rtpipeline.extraction.gldm import Gldm
+from rtpipeline.extraction.glrlm import Glrlm
+from rtpipeline.extraction.glszm import Glszm
+from rtpipeline.extraction.ngtdm import Ngtdm
+from rtpipeline.extraction.region import Place, Region
+from rtpipeline.extraction.shape import Shape
+
+CLASSES = {"firstorder": FirstOrder, "glcm": Glcm, "glrlm": Glrlm, "glszm": Glszm, "gldm": Gldm, "ngtdm": Ngtdm}
+"""PyRadiomics' names of classes → ours; each says which settings it handles."""
 
 
 class ParameterError(ValueError):
@@ -47,8 +65,64 @@ class PreparedExtractor(RadiomicsFeatureExtractor):
         super().__init__(**{**parameters["setting"], "additionalInfo": False, "label": 1})
         self.enabledImagetypes = dict(parameters["imageType"])
         self.enabledFeatures = dict(parameters["featureClass"])
+        self._place: Place | None = None
 
     @staticmethod
     def loadImage(image: sitk.Image, mask: sitk.Image, *_: Any, **__: Any) -> tuple[sitk.Image, sitk.Image]:  # noqa: N802  the library's name
         """Take image and mask as they are."""
         return image, mask
+
+    def computeShape(  # noqa: N802  the library's name
+        self,
+        image: sitk.Image,
+        mask: sitk.Image,
+        boundingBox: NDArray[np.int64],  # noqa: N803
+        **setting: Any,
+    ) -> dict[str, Any]:
+        """Shape features: those of three dimensions by our class, those of two by the library's."""
+        values: dict[str, Any] = {}
+        if "shape" in self.enabledFeatures:
+            parts = cropToTumorMask(image, mask, boundingBox)
+            values |= self._values("original_shape", Shape(*parts, **setting), self.enabledFeatures["shape"])
+        if "shape2D" in self.enabledFeatures:
+            library = copy(self)
+            library.enabledFeatures = {"shape2D": self.enabledFeatures["shape2D"]}
+            values |= RadiomicsFeatureExtractor.computeShape(library, image, mask, boundingBox, **setting)
+        return values
+
+    def computeFeatures(  # noqa: N802  the library's name
+        self,
+        image: sitk.Image,
+        mask: sitk.Image,
+        imageTypeName: str,  # noqa: N803
+        **setting: Any,
+    ) -> dict[str, Any]:
+        """Features of one filtered image, both cut to the mask's box, in the order in which classes are asked for."""
+        region = self._region(image, mask, setting)
+        values: dict[str, Any] = {}
+        for name, wanted in self.enabledFeatures.items():
+            if name.startswith("shape"):
+                continue
+            ours = CLASSES.get(name)
+            if ours is not None and ours.covers(region):  # type: ignore[attr-defined]
+                features = ours(region)
+            else:
+                features = getFeatureClasses()[name](image, mask, **setting)
+            values |= self._values(f"{imageTypeName}_{name}", features, wanted)
+        return values
+
+    @staticmethod
+    def _values(prefix: str, features: Any, wanted: list[str] | None) -> dict[str, Any]:
+        """The features that are wanted of a class; all that are not deprecated where none is named."""
+        for name in wanted or ():
+            features.enableFeatureByName(name)
+        return {f"{prefix}_{name}": value for name, value in features.execute().items()}
+
+    def _region(self, image: sitk.Image, mask: sitk.Image, setting: dict[str, Any]) -> Region:
+        """What all classes of features share; the place is kept for the other filters of the same mask."""
+        inside = sitk.GetArrayViewFromImage(mask) == setting.get("label", 1)
+        pad = max(1, min(max(setting.get("distances", [1]), default=1), max(inside.shape)))
+        if self._place is None or self._place.pad != pad or not np.array_equal(self._place.mask, inside):
+            self._place = Place(inside, pad)
+        values = sitk.GetArrayViewFromImage(image).reshape(-1)[self._place.inside]
+        return Region(image, self._place, values, setting)

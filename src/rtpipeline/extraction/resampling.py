@@ -1,9 +1,10 @@
 """The resampled box around a mask, voxel for voxel as PyRadiomics makes it from whole images.
 
 `radiomics.imageoperations.resampleImage` (3.0.1) resamples only a box around the mask, but prepares the whole image
-for it: B-spline coefficients of every voxel, in float64. Here only the coefficients that the box depends on are
-computed. The cubic B-spline filter forgets by a factor of 0.268 a voxel (Unser, IEEE Signal Processing Magazine
-16(6), 1999: its pole is sqrt(3) - 2), so from `MARGIN` voxels on nothing is left in float32.
+for it, each time: B-spline coefficients of every voxel, in float64. Here they are computed once for the structures
+of an image (`prefilter`), or only those that the box depends on. The cubic B-spline filter forgets by a factor of
+0.268 a voxel (Unser, IEEE Signal Processing Magazine 16(6), 1999: its pole is sqrt(3) - 2), so from `MARGIN` voxels
+on nothing is left in float32.
 
 The index arithmetic is ITK's, and its last bits depend on the origin of the input image. So the input keeps the
 origin of the whole image: voxels between the origin and the box are there, but zero; those beyond the box are cut.
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+
+from rtpipeline.extraction.prefilter import coefficients
 
 MARGIN = 32
 """Voxels around the box, on the image's own grid, from which its B-spline coefficients are computed."""
@@ -99,6 +102,7 @@ def resampled(
     template: sitk.Image,
     grid: OutputGrid,
     interpolator: int,
+    whole_coefficients: sitk.Image | None,
 ) -> tuple[sitk.Image, sitk.Image]:
     """Image and mask on `grid`.
 
@@ -109,17 +113,20 @@ def resampled(
         template: an image with the whole image's origin, spacing and direction.
         grid: from `output_grid`.
         interpolator: a SimpleITK interpolator, for the image; the mask is resampled by nearest neighbour.
+        whole_coefficients: B-spline coefficients of the whole image, where they are known; for `sitkBSpline` alone.
 
     Returns:
         An image of the type of `image`, and a UInt32 mask with label 1.
     """
     size = np.array(image.shape[::-1])
-    box = grid.native_box(size, np.array(template.GetSpacing()))
-    values = sitk.GetImageFromArray(np.ascontiguousarray(image[box.slices]))
-    pixel_type = values.GetPixelID()
-    if interpolator == sitk.sitkBSpline:
-        values = sitk.BSplineDecomposition(sitk.Cast(values, sitk.sitkFloat64))
-        interpolator = sitk.sitkBSplineResampler
+    if whole_coefficients is not None:
+        source = whole_coefficients
+    else:
+        box = grid.native_box(size, np.array(template.GetSpacing()))
+        part = image[box.slices]
+        values = coefficients(part) if interpolator == sitk.sitkBSpline else sitk.GetImageFromArray(part)
+        source = _from_origin(values, box, size, template)
+    pixel_type = sitk.GetImageFromArray(image[:1, :1, :1]).GetPixelID()
 
     origin = template.TransformContinuousIndexToPhysicalPoint(grid.first_index.tolist())
     resampler = sitk.ResampleImageFilter()
@@ -129,8 +136,8 @@ def resampled(
     resampler.SetOutputOrigin(origin)
 
     resampler.SetOutputPixelType(pixel_type)
-    resampler.SetInterpolator(interpolator)
-    resampled_image = resampler.Execute(_from_origin(values, box, size, template))
+    resampler.SetInterpolator(sitk.sitkBSplineResampler if interpolator == sitk.sitkBSpline else interpolator)
+    resampled_image = resampler.Execute(source)
 
     labels = sitk.GetImageFromArray(mask.astype(np.uint8))
     resampler.SetOutputPixelType(sitk.sitkUInt32)
