@@ -12,6 +12,9 @@ import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    EnhancedPETImageStorage,
     ExplicitVRLittleEndian,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
@@ -25,6 +28,7 @@ from pydicom.uid import (
 from rtpipeline.dicom.identifiers import derived_uid
 
 IMAGE_CLASSES = {"CT": CTImageStorage, "MR": MRImageStorage, "PT": PositronEmissionTomographyImageStorage}
+ENHANCED_CLASSES = {"CT": EnhancedCTImageStorage, "MR": EnhancedMRImageStorage, "PT": EnhancedPETImageStorage}
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -78,6 +82,36 @@ class Patient:
             _put_pixels(dataset, np.full((4, 4), number, "<u2"))
             paths.append(self._write(dataset, place, f"{name}_{number:03d}.dcm", attributes))
         return paths
+
+    def make_enhanced_image(
+        self,
+        name: str = "ct",
+        *,
+        modality: str = "CT",
+        positions_mm: Sequence[float] = (0.0, 3.0, 6.0, 9.0),
+        study: str = "study",
+        frame: str = "frame",
+        place: str = "",
+        description: str = "",
+        **attributes: Any,
+    ) -> Path:
+        """An enhanced multi-frame image; frame `k` has the stored value `k` and lies at z = `positions_mm[k]`."""
+        dataset = self._new(name, ENHANCED_CLASSES[modality], modality, study, frame, "20240105")
+        dataset.SeriesInstanceUID = self.uid(f"series of {name}")
+        dataset.SeriesDescription = description
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+        shared = _item(
+            PlaneOrientationSequence=[_item(ImageOrientationPatient=list(AXIAL))],
+            PixelMeasuresSequence=[_item(PixelSpacing=[2.0, 2.0], SliceThickness=3.0)],
+            PixelValueTransformationSequence=[_item(RescaleSlope=1, RescaleIntercept=-1024, RescaleType="HU")],
+        )
+        dataset.SharedFunctionalGroupsSequence = [shared]
+        dataset.PerFrameFunctionalGroupsSequence = [
+            _item(PlanePositionSequence=[_item(ImagePositionPatient=[0.0, 0.0, position])]) for position in positions_mm
+        ]
+        dataset.NumberOfFrames = len(positions_mm)
+        _put_pixels(dataset, np.arange(len(positions_mm), dtype="<u2")[:, None, None] * np.ones((1, 4, 4), "<u2"))
+        return self._write(dataset, place, f"{name}.dcm", attributes)
 
     def make_structure_set(
         self,
