@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,9 @@ def phantom(position: str = "HFS", *, planes: int = 40, size: int = 34, spacing_
     return Phantom(grid, np.rint(hu + noise), organs)
 
 
-def make_course(folder: Path, painted: Phantom | None, mr: Phantom | None = None) -> Course:
+def make_course(
+    folder: Path, painted: Phantom | None, mr: Phantom | None = None, ct_class: str = "planning_ct"
+) -> Course:
     """A course folder with a CT (and an MR series) painted as given."""
     images = []
     for key, modality, image in (("CT", "CT", painted), ("MR_1a2b3c4d", "MR", mr)):
@@ -71,6 +74,7 @@ def make_course(folder: Path, painted: Phantom | None, mr: Phantom | None = None
                 series_instance_uid=derived_uid(key),
                 study_instance_uid=derived_uid("study"),
                 instance_count=len(files),
+                series_class=ct_class if key == "CT" else "anatomical_mr",
             )
         )
     description = CourseDescription(
@@ -103,3 +107,12 @@ def resources(folder: Path, children: ChildProcesses, **changes: Any) -> Resourc
 def configuration(**sections: Any) -> Configuration:
     """The defaults with some sections replaced."""
     return Configuration.model_validate(sections)
+
+
+def publish(staging: Path, folder: Path) -> None:
+    """Put what a stage made in its place, as the pipeline does."""
+    for file in [path for path in staging.rglob("*") if path.is_file()]:
+        target = folder / file.relative_to(staging)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
+    shutil.rmtree(staging, ignore_errors=True)

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import yaml
 
-from painted_course import LABELS, configuration, make_course, phantom, resources
+from painted_course import LABELS, configuration, make_course, phantom, publish, resources
 from rtpipeline import custom_models
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.demo.phantom_codes import ORGAN_HU
 from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model
 from rtpipeline.imaging.nifti import read_nifti
+from rtpipeline.inference.body_regions import body_regions
 from rtpipeline.outcome import Outcome, StageError
 from rtpipeline.scheduling.children import ChildProcesses
 
@@ -50,7 +51,10 @@ def _describe(folder: Path, **changes: Any) -> None:
 
 def _run(course: Course, root: Path, children: ChildProcesses, **options: Any) -> Outcome:
     section = {"enabled": True, "root": root, **options}
-    return custom_models.run(course, configuration(custom_models=section), resources(course.files.folder, children))
+    given = resources(course.files.folder, children, staging=course.files.folder / "staging")
+    outcome = custom_models.run(course, configuration(custom_models=section), given)
+    publish(given.staging, course.files.folder)
+    return outcome
 
 
 @pytest.mark.parametrize("position", ["HFS", "FFP", "oblique"])
@@ -84,6 +88,103 @@ def test_a_model_that_cannot_be_used_leaves_the_others(tmp_path: Path, warm: Chi
     assert "nnU-Net v1" in outcome.reason
     assert list(outcome.details["inferences"]) == ["three"]
     assert _run(course, models, warm, models=["Three"]).status == "ok"
+
+
+def test_an_average_of_networks_lies_between_them(tmp_path: Path, warm: ChildProcesses) -> None:
+    """Two networks with shifted codes: their mean probability decides as one with the code in the middle."""
+    painted = phantom()
+    folder = tmp_path / "models" / "pair"
+    for number, shift in ((1, -30.0), (2, 30.0)):
+        write_tiny_nnunet_model(folder / f"model{number}", {name: ORGAN_HU[name] + shift for name in ORGANS})
+    networks = [{"alias": f"n{number}", "weights": f"model{number}", "label_order": list(ORGANS)} for number in (1, 2)]
+    _describe(folder, nnunet={"networks": networks, "ensemble": {"inputs": ["n1", "n2"]}})
+    course = make_course(tmp_path / "course", painted)
+    outcome = _run(course, tmp_path / "models", warm)
+    assert outcome.status == "ok", outcome.reason
+    segmented = read_nifti(course.files.custom_model_segmentation("pair")).values
+    for label, name in enumerate(ORGANS, start=1):
+        np.testing.assert_array_equal(segmented == label, painted.organs == LABELS[name])
+
+
+def test_a_later_network_takes_the_structure_and_says_whose_voxels(tmp_path: Path, warm: ChildProcesses) -> None:
+    painted = phantom()
+    folder = tmp_path / "models" / "layers"
+    write_tiny_nnunet_model(folder / "all", {name: ORGAN_HU[name] for name in ORGANS})
+    write_tiny_nnunet_model(folder / "other", {"liver": ORGAN_HU["spleen"], "node": ORGAN_HU["brain"]})
+    networks = [
+        {"alias": "all", "weights": "all", "label_order": list(ORGANS)},
+        {"alias": "other", "weights": "other", "label_order": ["liver", "node"]},
+    ]
+    _describe(folder, nnunet={"networks": networks, "combine": {"order": ["all", "other"]}})
+    course = make_course(tmp_path / "course", painted)
+    outcome = _run(course, tmp_path / "models", warm)
+    assert outcome.status == "ok", outcome.reason
+    file = course.files.custom_model_segmentation("layers")
+    label_map = json.loads(CourseFiles.label_map(file).read_text())
+    assert label_map["labels"] == {"1": "heart", "2": "liver", "3": "brain", "4": "node"}
+    truth = {"heart": "heart", "liver": "spleen", "node": "brain"}
+    values = read_nifti(file).values
+    for label, name in label_map["labels"].items():
+        expected = painted.organs == LABELS[truth[name]] if name in truth else np.zeros_like(values, bool)
+        np.testing.assert_array_equal(values == int(label), expected)
+    assert label_map["voxels_taken"] == {"brain": int(np.count_nonzero(painted.organs == LABELS["brain"]))}
+
+
+def test_a_model_for_another_region_is_not_run(tmp_path: Path, root: Path, warm: ChildProcesses) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "three").symlink_to(root / "three")
+    for name, region, confidence in (("pelvic", "PELVIS", 0.5), ("unsure", "THORAX", 0.9), ("fits", "THORAX", 0.7)):
+        network = {"weights": str(root / "three" / "nnUNet_results" / MODEL_FOLDER), "label_order": list(ORGANS)}
+        _describe(
+            models / name,
+            nnunet={"networks": [network]},
+            required_body_regions=[region],
+            min_region_confidence=confidence,
+        )
+    course = make_course(tmp_path / "course", phantom())
+    unknown = _run(course, models, warm)
+    assert list(unknown.details["inferences"]) == ["three"]
+    assert all("nobody knows what the CT shows" in reason for reason in unknown.details["not_for_this_ct"])
+    shown = body_regions({f"vertebrae_T{number}": 20.0 for number in range(1, 4)})
+    course.files.body_regions.parent.mkdir()
+    course.files.body_regions.write_text(json.dumps({"regions": shown}))
+    outcome = _run(course, models, warm)
+    assert outcome.status == "ok"
+    assert sorted(outcome.details["inferences"]) == ["fits", "three"]
+    assert outcome.details["inferences"]["three"]["earlier_result"] is True
+    pelvic, unsure = outcome.details["not_for_this_ct"]
+    assert pelvic == "pelvic was not run: the CT does not show PELVIS"
+    assert "confidence 0.7, 0.9 is required" in unsure
+    only = _run(course, models, warm, models=["pelvic"])
+    assert (only.status, only.reason) == ("skipped", pelvic)
+
+
+def test_postprocessing_of_a_model_and_of_the_configuration(tmp_path: Path, warm: ChildProcesses) -> None:
+    painted = phantom()
+    painted.hu[2:4, 20:22, 30:32] = ORGAN_HU["liver"]
+    painted.hu[30:32, 20:22, 30:32] = ORGAN_HU["heart"]
+    folder = tmp_path / "models" / "three"
+    write_tiny_nnunet_model(folder / "weights", {name: ORGAN_HU[name] for name in ORGANS})
+    network = {"weights": "weights", "label_order": list(ORGANS)}
+    course = make_course(tmp_path / "course", painted)
+
+    def islands(rule: dict[str, Any], **options: Any) -> tuple[int, int]:
+        _describe(folder, nnunet={"networks": [{**network, "postprocessing": rule}]})
+        assert _run(course, tmp_path / "models", warm, **options).status == "ok"
+        values = read_nifti(course.files.custom_model_segmentation("three")).values
+        return int(np.count_nonzero(values[2:4, 20:22, 30:32])), int(np.count_nonzero(values[30:32, 20:22, 30:32]))
+
+    assert islands({}) == (8, 8)
+    assert islands({"min_component_volume_cm3": 0.2}) == (8, 8)  # 8 voxels of 27 mm3 are 0.216 cm3
+    assert islands({"min_component_volume_cm3": 0.22}) == (0, 0)
+    assert islands({}, postprocessing={"keep_largest_component": ["liver"]}) == (0, 8)
+
+
+def test_too_few_planes_are_not_segmented(tmp_path: Path, root: Path, warm: ChildProcesses) -> None:
+    outcome = _run(make_course(tmp_path, phantom(planes=4)), root, warm)
+    assert outcome.status == "skipped"
+    assert "4 planes" in outcome.reason
 
 
 def test_nothing_to_do_is_said(tmp_path: Path, root: Path, warm: ChildProcesses) -> None:

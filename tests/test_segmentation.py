@@ -16,14 +16,16 @@ import numpy as np
 import psutil
 import pytest
 
-from painted_course import LABELS, Phantom, configuration, make_course, phantom, resources
+from painted_course import LABELS, Phantom, configuration, make_course, phantom, publish, resources
 from rtpipeline import segmentation
+from rtpipeline.config.schema import SegmentationSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.demo.phantom_codes import ORGAN_HU
 from rtpipeline.demo.tiny_weights import write_tiny_weights
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.nifti import read_nifti
+from rtpipeline.inference.tasks import options
 from rtpipeline.outcome import Outcome, StageError
 from rtpipeline.scheduling.children import ChildProcesses
 
@@ -43,9 +45,12 @@ def warm() -> Iterator[ChildProcesses]:
     children.close()
 
 
-def _segment(course: Course, weights: Path, children: ChildProcesses, **options: Any) -> Outcome:
+def _segment(course: Course, weights: Path, children: ChildProcesses, forced: bool = False, **options: Any) -> Outcome:
     section = {"fast": True, "device": "cpu", "weights": weights, **options}
-    return segmentation.run(course, configuration(segmentation=section), resources(course.files.folder, children))
+    given = resources(course.files.folder, children, forced=forced, staging=course.files.folder / "staging")
+    outcome = segmentation.run(course, configuration(segmentation=section), given)
+    publish(given.staging, course.files.folder)
+    return outcome
 
 
 def _labels(course: Course, key: str = "CT", task: str = "total") -> np.ndarray:
@@ -79,7 +84,12 @@ def test_the_label_map_names_and_counts_every_structure(tmp_path: Path, weights:
         assert label_map["labels"][str(LABELS[name])] == name
         assert label_map["voxel_counts"][str(LABELS[name])] == np.count_nonzero(painted.organs == LABELS[name])
     assert sum(label_map["voxel_counts"].values()) == np.count_nonzero(painted.organs)
-    assert label_map["options"] == {"fast": True, "roi_subset": [], "force_split": False}
+    assert label_map["options"] == {
+        "fast": True,
+        "roi_subset": [],
+        "body_only": False,
+        "force_split": False,
+    }
     assert set(label_map["versions"]) == {"TotalSegmentator", "nnunetv2", "torch"}
     assert outcome.details["inferences"]["total on CT"]["structures"] == len(ORGAN_HU)
     assert not list((tmp_path / "scratch").glob("*.nii*"))
@@ -159,12 +169,22 @@ def test_more_processes_reach_nnunet_and_give_the_same_labels(
 
 
 def _watch_descendants(work: Any) -> list[str]:
-    """Command lines of every process that lived below this one while `work` ran."""
+    """Command lines of every process that lived below this one while `work` ran.
+
+    Children that other tests keep alive do not count, but a warm TotalSegmentator does.
+    """
     seen: dict[int, str] = {}
+    others = {
+        process.pid
+        for process in psutil.Process().children(recursive=True)
+        if "rtpipeline.inference" not in " ".join(process.cmdline())
+    }
     thread = threading.Thread(target=work)
     thread.start()
     while thread.is_alive():
         for process in psutil.Process().children(recursive=True):
+            if process.pid in others:
+                continue
             try:
                 seen[process.pid] = " ".join(process.cmdline()) or seen.get(process.pid, "")
             except psutil.NoSuchProcess:
@@ -174,7 +194,7 @@ def _watch_descendants(work: Any) -> list[str]:
 
 
 def test_missing_weights_are_one_clear_message_and_nothing_is_started(tmp_path: Path) -> None:
-    course = make_course(tmp_path, phantom(planes=4))
+    course = make_course(tmp_path, phantom(planes=8))
     children = ChildProcesses()
     outcome = _segment(course, tmp_path / "nowhere", children)
     assert outcome.status == "failed"
@@ -274,6 +294,174 @@ def test_planes_that_are_not_equally_spaced_are_refused(tmp_path: Path, weights:
     assert outcome.status == "partial"
     assert "not equally spaced" in outcome.reason
     assert course.files.segmentation("MR_1a2b3c4d", "total_mr").is_file()
+
+
+@pytest.mark.parametrize(("planes", "spacing_mm"), [(1, 3.0), (4, 10.0), (6, 3.0)])
+def test_too_few_planes_are_not_segmented(
+    tmp_path: Path, weights: Path, warm: ChildProcesses, planes: int, spacing_mm: float
+) -> None:
+    course = make_course(tmp_path, _slab(planes, spacing_mm))
+    outcome = _segment(course, weights, warm)
+    assert outcome.status == "skipped"
+    assert f"{planes} plane" in outcome.reason
+    assert not course.files.totalsegmentator.exists()
+    assert not course.files.image_nifti("CT").exists()
+
+
+def _slab(planes: int, spacing_mm: float) -> Phantom:
+    """The middle planes of a phantom, at another distance."""
+    painted = phantom(planes=40)
+    grid = painted.grid
+    offsets = np.arange(planes) * spacing_mm
+    thin = Grid(grid.origin_mm, grid.direction, grid.pixel_spacing_mm, offsets, grid.columns, grid.rows, spacing_mm)
+    part = slice(18, 18 + planes)
+    return Phantom(thin, painted.hu[part], painted.organs[part])
+
+
+def test_an_image_that_is_too_low_leaves_the_others(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    course = make_course(tmp_path, _slab(1, 3.0), mr=phantom(planes=20))
+    outcome = _segment(course, weights, warm)
+    assert outcome.status == "partial"
+    assert "CT is not segmented: it has 1 plane of" in outcome.reason
+    assert course.files.segmentation("MR_1a2b3c4d", "total_mr").is_file()
+
+
+def test_the_same_again_is_not_inferred_again_and_a_changed_option_only_its_own_task(
+    tmp_path: Path, weights: Path, warm: ChildProcesses
+) -> None:
+    course = make_course(tmp_path, phantom(), mr=phantom(planes=20))
+    first = _segment(course, weights, warm)
+    assert not _earlier(first)
+    made = {file: file.read_bytes() for file in sorted(course.files.totalsegmentator.glob("*"))}
+    assert len(made) == 4
+    again = _segment(course, weights, warm)
+    assert _earlier(again) == {"total on CT", "total_mr on MR_1a2b3c4d"}
+    assert {file: file.read_bytes() for file in sorted(course.files.totalsegmentator.glob("*"))} == made
+    subset = _segment(course, weights, warm, roi_subset=["skull"])  # total_mr has no skull
+    assert _earlier(subset) == set()
+    assert list(subset.details["inferences"]) == ["total on CT"]
+    changed = _segment(course, weights, warm, postprocessing={"keep_largest_component": ["pulmonary_vein"]})
+    assert _earlier(changed) == {"total_mr on MR_1a2b3c4d"}  # only the task total has a pulmonary vein
+    assert not _earlier(_segment(course, weights, warm, forced=True))
+
+
+def _earlier(outcome: Outcome) -> set[str]:
+    """The tasks whose earlier result was used."""
+    return {name for name, result in outcome.details["inferences"].items() if result.get("earlier_result")}
+
+
+@pytest.mark.parametrize("what", ["labels", "map", "weights", "image"])
+def test_an_earlier_result_that_is_not_what_it_was_is_made_again(
+    tmp_path: Path, weights: Path, warm: ChildProcesses, what: str
+) -> None:
+    painted = phantom(planes=20)
+    course = make_course(tmp_path / "course", painted)
+    own = tmp_path / "weights"
+    shutil.copytree(weights, own)
+    _segment(course, own, warm)
+    stored = course.files.segmentation("CT", "total")
+    before = stored.read_bytes()
+    if what == "labels":
+        stored.write_bytes(before[:-20])
+    elif what == "map":
+        CourseFiles.label_map(stored).write_text('{"labels":')
+    elif what == "weights":
+        (dataset,) = own.glob("Dataset297*/*/dataset.json")
+        dataset.write_text(dataset.read_text() + " ")
+    else:
+        painted.hu[0, 0, 0] = -900.0
+        make_course(tmp_path / "course", painted)
+    outcome = _segment(course, own, warm)
+    assert outcome.status == "ok", outcome.reason
+    assert not _earlier(outcome)
+    np.testing.assert_array_equal(_labels(course), painted.organs)
+
+
+def test_a_subset_of_structures_is_checked_and_honoured(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    with pytest.raises(StageError, match="no task has livr"):
+        segmentation.missing_weights(configuration(segmentation={"roi_subset": ["livr"]}))
+    painted = phantom()
+    course = make_course(tmp_path, painted)
+    outcome = _segment(course, weights, warm, roi_subset=["liver", "heart"])
+    assert outcome.status == "ok", outcome.reason
+    wanted = np.isin(painted.organs, [LABELS["liver"], LABELS["heart"]])
+    np.testing.assert_array_equal(_labels(course), np.where(wanted, painted.organs, 0))
+
+
+def test_a_cone_beam_ct_is_segmented_in_the_body_alone(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    painted = phantom()
+    course = make_course(tmp_path, painted, ct_class="cone_beam_ct")
+    outcome = _segment(course, weights, warm)
+    assert outcome.status == "ok", outcome.reason
+    label_map = json.loads(CourseFiles.label_map(course.files.segmentation("CT", "total")).read_text())
+    assert label_map["options"]["body_only"] is True
+    np.testing.assert_array_equal(_labels(course), painted.organs)
+
+
+def test_binary_masks_are_written_where_they_are_asked_for(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    painted = phantom()
+    course = make_course(tmp_path, painted)
+    _segment(course, weights, warm)
+    assert not course.files.binary_masks("CT", "total").exists()
+    _segment(course, weights, warm, binary_masks=["Femur_*", "skull"])
+    folder = course.files.binary_masks("CT", "total")
+    assert sorted(file.name for file in folder.iterdir()) == ["femur_left.nii.gz", "femur_right.nii.gz"]
+    np.testing.assert_array_equal(
+        read_nifti(folder / "femur_left.nii.gz").values != 0, painted.organs == LABELS["femur_left"]
+    )
+
+
+def test_what_the_ct_shows_is_written_down(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    course = make_course(tmp_path, phantom())
+    _segment(course, weights, warm)
+    found = json.loads(course.files.body_regions.read_text())
+    assert found["regions"]["HEAD_NECK"]["vertebrae"] == ["vertebrae_C7"]
+    assert found["regions"]["ABDOMEN"]["vertebrae"] == ["vertebrae_L1", "vertebrae_L5"]
+    assert found["regions"]["THORAX"]["confidence"] == pytest.approx(0.7 / 3, abs=1e-3)
+    assert found["regions_present"] == ["HEAD_NECK", "ABDOMEN", "PELVIS"]  # the bladder has more than 10 cm3
+    assert (found["contrast_phase"], found["modality"]) == ("unknown", "unknown")
+
+
+def test_configured_postprocessing_reaches_the_labels(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+    painted = phantom()
+    painted.hu[2:4, 20:22, 30:32] = ORGAN_HU["liver"]
+    course = make_course(tmp_path, painted)
+    _segment(course, weights, warm)
+    assert np.count_nonzero(_labels(course)[2:4, 20:22, 30:32] == LABELS["liver"]) == 8
+    _segment(course, weights, warm, postprocessing={"keep_largest_component": ["LIVER"]})
+    expected = painted.organs.copy()
+    expected[2:4, 20:22, 30:32] = 0
+    np.testing.assert_array_equal(_labels(course), expected)
+
+
+def test_after_memory_ran_out_the_volume_is_segmented_in_parts(tmp_path: Path, weights: Path) -> None:
+    painted = phantom(planes=62)
+    course = make_course(tmp_path, painted)
+    children = ChildProcesses()
+    killer = threading.Thread(target=_kill_when_it_appears)
+    killer.start()
+    outcome = _segment(course, weights, children, force_split=False)
+    killer.join()
+    children.close()
+    assert outcome.status == "ok", outcome.reason
+    assert outcome.details["inferences"]["total on CT"]["out_of_memory_on"] == ["cpu"]
+    np.testing.assert_array_equal(_labels(course), painted.organs)
+
+
+def test_each_attempt_needs_less_memory_than_the_one_before() -> None:
+    tall, flat = phantom(planes=62).grid, phantom(planes=20).grid
+    section = configuration(segmentation={"allow_cpu_fallback": True}).segmentation
+    task = options("total", fast=True)
+
+    def ways(grid: Grid, split: bool, section: SegmentationSection, device: str) -> list[tuple[bool, str]]:
+        attempts = segmentation._attempts(task, split, grid, section, device)
+        return [(attempt["force_split"], attempt["device"]) for attempt in attempts]
+
+    assert ways(tall, False, section, "gpu:1") == [(False, "gpu:1"), (True, "gpu:1"), (True, "cpu")]
+    assert ways(tall, True, section, "gpu:0") == [(True, "gpu:0"), (True, "cpu")]
+    assert ways(flat, False, section, "gpu:0") == [(False, "gpu:0"), (False, "cpu")]
+    assert ways(flat, False, section, "cpu") == [(False, "cpu")]
+    assert ways(tall, True, configuration().segmentation, "gpu:0") == [(True, "gpu:0")]
 
 
 def test_a_course_without_ct_and_mr_is_skipped(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rtpipeline.config import Configuration
 from rtpipeline.config.schema import CustomModelsSection
-from rtpipeline.course import Course, CourseFiles
+from rtpipeline.course import CT_KEY, Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.nifti_conversion import convert_to_nifti
-from rtpipeline.imaging.grid import Grid
+from rtpipeline.inference.body_regions import why_not
 from rtpipeline.inference.children import ask, start_nnunet
-from rtpipeline.inference.label_volumes import store_labels
-from rtpipeline.inference.model_folders import (
-    CustomModel,
+from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
+from rtpipeline.inference.label_volumes import (
+    copy_stored,
+    read_labels,
+    structure_count,
+    unchanged,
+    write_labels,
+)
+from rtpipeline.inference.model_description import (
     CustomModelError,
     CustomModelFile,
     model_files,
     read_model_file,
-    ready_model,
 )
-from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
+from rtpipeline.inference.model_folders import CustomModel, Layer, ReadyNetwork, ready_model
+from rtpipeline.inference.postprocessing import Labels, cleaned, configured_cleaning, merged
+from rtpipeline.inference.predictor import package_versions, weights_digest
+from rtpipeline.outcome import Outcome, StageError, failed, ok, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.scheduling.worker_process import Message, WorkerError, WorkerProcess
@@ -31,7 +41,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     """Segment the planning CT with every enabled model below `custom_models.root`.
 
     Writes, for each model, a multilabel NIfTI of uint8 labels on the CT's own grid and its label map. A model that
-    cannot be used leaves the others.
+    cannot be used leaves the others; one that is meant for a region of the body that the CT does not show is not run.
 
     Raises:
         StageError: the folder of models is not there, or a model that is asked for by name is not in it.
@@ -43,25 +53,56 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     models, problems = _models(section)
     if not models and not problems:
         return skipped(f"no model below {section.root} is enabled")
-    image = resources.scratch / "CT.nii.gz"
+    models, gated = _that_fit(models, _regions_shown(course))
+    for sentence in gated:
+        resources.logger.info("%s", sentence)
+    if not models:
+        reason = "; ".join([*problems, *gated])
+        return failed(reason) if problems else skipped(reason)
     try:
-        grid = convert_to_nifti(course.path(ct.folder), image) if models else None
+        image = prepare(course.path(ct.folder), resources.scratch / "CT.nii.gz")
     except DicomError as error:
         return failed(f"the planning CT cannot be segmented: {error}")
+    except TooLowError as error:
+        return skipped(f"the planning CT is not segmented: {error}")
     results: dict[str, Any] = {}
-    memory_pressure = False
-    for model in models:
-        assert grid is not None
+    memory_pressure = try_again = False
+    for number, model in enumerate(models, start=1):
         try:
-            results[model.name] = _segment(model, image, grid, configuration, resources)
+            results[model.name] = _segmented(course, model, image, configuration, resources)
         except (WorkerError, StageError) as error:
             problems.append(f"{model.name} failed: {error}")
             memory_pressure = memory_pressure or is_memory_pressure(error)
-        resources.report_progress(len(results), len(models))
+            try_again = True
+        resources.report_progress(number, len(models))
+    details = {"inferences": results, "not_for_this_ct": gated, "try_again": try_again}
     reason = "; ".join(problems)
-    if memory_pressure or not results:
-        return failed(reason, memory_pressure=memory_pressure, inferences=results)
-    return partial(reason, inferences=results) if problems else ok(inferences=results)
+    if not results:
+        return failed(reason, memory_pressure=memory_pressure, **details)
+    return Outcome("partial", reason, memory_pressure, details) if problems else ok(**details)
+
+
+def _regions_shown(course: Course) -> dict[str, Any] | None:
+    """The content of `body_regions.json`; None where there was no segmentation to make it from.
+
+    Raises:
+        StageError: it cannot be read.
+    """
+    file = course.files.body_regions
+    if not file.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StageError(f"{file} cannot be read ({error}); run the segmentation again") from error
+    return content
+
+
+def _that_fit(models: list[CustomModel], shown: dict[str, Any] | None) -> tuple[list[CustomModel], list[str]]:
+    """The models for what the CT shows, and one sentence for each other one."""
+    reasons = {model.name: why_not(shown, model.required_body_regions, model.min_region_confidence) for model in models}
+    gated = [f"{name} was not run: {reason}" for name, reason in reasons.items() if reason]
+    return [model for model in models if not reasons[model.name]], gated
 
 
 def _models(section: CustomModelsSection) -> tuple[list[CustomModel], list[str]]:
@@ -104,30 +145,80 @@ def _unlike(models: list[CustomModel], model: CustomModel) -> CustomModel:
     return model
 
 
-def _segment(
-    model: CustomModel, image: Path, grid: Grid, configuration: Configuration, resources: Resources
+def _segmented(
+    course: Course, model: CustomModel, image: PreparedImage, configuration: Configuration, resources: Resources
 ) -> dict[str, Any]:
-    """Run one model and write its labels and label map; returns facts for the state file.
+    """One model on the CT: its earlier result where that holds, else a new one; returns facts for the state file.
 
     Raises:
         WorkerError: nnU-Net failed, died or took too long.
         StageError: its result cannot be used.
     """
-    if model.required_body_regions:
-        regions = ", ".join(model.required_body_regions)
-        resources.logger.warning("%s is meant for %s; whether the CT shows that is not checked", model.name, regions)
+    facts = _facts(model)
+    cleaning = configured_cleaning(configuration.custom_models.postprocessing, facts["labels"])
+    stored = course.files.custom_model_segmentation(model.name)
+    target = CourseFiles(resources.staging).custom_model_segmentation(model.name)
+    earlier = None if resources.forced else unchanged(stored, image, facts, cleaning)
+    if earlier is not None and _same_model(earlier, model):
+        copy_stored(stored, target)
+        return {"structures": structure_count(earlier), "device": earlier["device"], "earlier_result": True}
+    painted = np.zeros(image.grid.shape, np.uint8)
+    seconds = 0.0
+    overlaps: dict[str, int] = {}
+    for layer in model.layers:
+        reply, labels = _infer(model, layer, image, configuration, resources)
+        seconds += reply["seconds"]
+        overlaps |= _paint(painted, model, layer, _cleaned_layer(labels, layer, image.grid.voxel_volume_cm3))
+    reply = {**reply, "weights_digest": weights_digest(model.folders, {})}
+    structures = write_labels(target, image, painted, {**facts, "voxels_taken": overlaps}, reply, cleaning)
+    return {"seconds": round(seconds, 3), "device": reply["device"], "structures": structures}
+
+
+def _same_model(earlier: Message, model: CustomModel) -> bool:
+    """Whether packages and weights are those of an earlier result."""
+    if earlier["versions"] != package_versions():
+        return False
+    return bool(earlier["weights_digest"] == weights_digest(model.folders, {}))
+
+
+def _cleaned_layer(labels: Labels, layer: Layer, voxel_volume_cm3: float) -> Labels:
+    """Labels of a layer after the postprocessing that the model's own file asks for."""
+    rule = merged(network.cleaning for network in layer.networks)
+    rules = dict.fromkeys(range(1, len(layer.labels) + 1), rule) if rule.does_something else {}
+    return cleaned(labels, rules, voxel_volume_cm3)
+
+
+def _paint(painted: Labels, model: CustomModel, layer: Layer, labels: Labels) -> dict[str, int]:
+    """Put a layer's structures over what is painted; a structure that was painted before is taken away first.
+
+    Returns:
+        For structures of other layers that lost voxels to this one: `<structure>` → how many.
+    """
+    own = np.array([0, *(model.labels.index(name) + 1 for name in layer.labels)], np.uint8)
+    painted[np.isin(painted, own[1:])] = 0
+    there = labels != 0
+    lost = np.bincount(painted[there], minlength=len(model.labels) + 1)
+    painted[there] = own[labels[there]]
+    return {model.labels[label - 1]: int(lost[label]) for label in np.flatnonzero(lost).tolist() if label}
+
+
+def _infer(
+    model: CustomModel, layer: Layer, image: PreparedImage, configuration: Configuration, resources: Resources
+) -> tuple[Message, Labels]:
+    """nnU-Net's answer and the labels of one layer on the image's grid.
+
+    Raises:
+        WorkerError: nnU-Net failed, died or took too long.
+        StageError: the labels do not lie on the image.
+    """
     output = resources.scratch / f"{model.name}.nii"
     limit = configuration.segmentation.thread_limit or resources.threads
     request: Message = {
-        "image": str(image),
+        "image": str(image.file),
         "output": str(output),
         "scratch": str(resources.scratch),
-        "model_folder": str(model.folder),
-        "folds": list(model.folds),
-        "checkpoint": model.checkpoint,
+        "networks": [{"model_folder": str(network.folder), **_options(network)} for network in layer.networks],
         "orientation": model.orientation,
-        "step_size": model.step_size,
-        "mirroring": model.mirroring,
         "device": resources.device,
         "threads": min(resources.threads, limit),
     }
@@ -136,13 +227,38 @@ def _segment(
         return start_nnunet(request["threads"], resources.logs, resources.device, resources.logger)
 
     reply = ask("nnunet", start, request, configuration.custom_models.timeout_s, resources)
-    facts = {
+    labels = read_labels(output, image.grid)
+    output.unlink()
+    return reply, labels
+
+
+def _options(network: ReadyNetwork) -> dict[str, Any]:
+    return {
+        "folds": list(network.folds),
+        "checkpoint": network.checkpoint,
+        "step_size": network.step_size,
+        "mirroring": network.mirroring,
+    }
+
+
+def _facts(model: CustomModel) -> dict[str, Any]:
+    """What the label map says of the model before it is run."""
+    return {
         "task": f"custom_model:{model.name}",
-        "image_key": "CT",
+        "image_key": CT_KEY,
         "labels": {str(label): name for label, name in enumerate(model.labels, start=1)},
-        "options": {name: request[name] for name in ("folds", "checkpoint", "orientation", "step_size", "mirroring")},
+        "options": {
+            "orientation": model.orientation,
+            "layers": [
+                {
+                    "alias": layer.alias,
+                    "networks": [
+                        {"alias": network.alias, **_options(network), "postprocessing": network.cleaning.as_facts()}
+                        for network in layer.networks
+                    ],
+                }
+                for layer in model.layers
+            ],
+        },
         "required_body_regions": list(model.required_body_regions),
     }
-    file = CourseFiles(resources.staging).custom_model_segmentation(model.name)
-    structures = store_labels(output, file, grid, facts, reply)
-    return {"seconds": reply["seconds"], "device": reply["device"], "structures": structures}

@@ -52,6 +52,7 @@ NOT_RESULT_RELEVANT = frozenset(
         "organize.use_hardlinks",
         "segmentation.device",
         "segmentation.require_gpu",
+        "segmentation.allow_cpu_fallback",
         "segmentation.max_workers",
         "segmentation.nr_threads_resample",
         "segmentation.nr_threads_save",

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rtpipeline.config import Configuration
 from rtpipeline.config.schema import SegmentationSection
-from rtpipeline.course import Course, CourseFiles, ImageSeries
+from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.nifti_conversion import convert_to_nifti
 from rtpipeline.imaging.grid import Grid
+from rtpipeline.inference.body_regions import account
 from rtpipeline.inference.children import TotalSegmentatorProcess, ask
-from rtpipeline.inference.label_volumes import store_labels
-from rtpipeline.inference.tasks import TASKS, TaskOptions, dataset_folder, missing_models, options, weights_folder
-from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
+from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
+from rtpipeline.inference.label_volumes import (
+    copy_stored,
+    read_label_map,
+    store_labels,
+    structure_count,
+    unchanged,
+    write_binary_masks,
+)
+from rtpipeline.inference.postprocessing import Cleaning, configured_cleaning
+from rtpipeline.inference.predictor import package_versions, weights_digest
+from rtpipeline.inference.tasks import (
+    TASKS,
+    TaskOptions,
+    dataset_folder,
+    labels_of,
+    missing_models,
+    options,
+    weights_folder,
+)
+from rtpipeline.outcome import Outcome, StageError, failed, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.scheduling.worker_process import Message, WorkerError
+
+CONE_BEAM = "cone_beam_ct"
+"""`ImageSeries.series_class` of a cone-beam CT."""
 
 
 @dataclass(frozen=True)
@@ -34,44 +56,67 @@ class _Job:
         return f"{self.task.task} on {self.image.key}"
 
 
+@dataclass
+class _Account:
+    """What became of the inferences of a course."""
+
+    results: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    too_low: list[str] = field(default_factory=list)
+    memory_pressure: bool = False
+    worth_trying_again: bool = False
+
+    def outcome(self) -> Outcome:
+        """`skipped` where every image is too low; what failed leaves what is there."""
+        reason = "; ".join(dict.fromkeys([*self.problems, *self.too_low]))
+        details = {"inferences": self.results, "try_again": self.worth_trying_again}
+        if self.results:
+            status = "partial" if reason else "ok"
+            return Outcome(status, reason, self.memory_pressure, details)  # type: ignore[arg-type]
+        if self.problems:
+            return failed(reason, memory_pressure=self.memory_pressure, **details)
+        return skipped(reason)
+
+
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
     """Segment the planning CT and, if configured, every MR series of a course.
 
-    Writes, for each image `NIFTI/<key>.nii.gz`, and for each task on it a multilabel NIfTI of uint8 labels on the
-    image's own grid with its label map. One failing task or image leaves the others.
+    Writes, for each image `NIFTI/<key>.nii.gz`, for each task on it a multilabel NIfTI of uint8 labels on the image's
+    own grid with its label map, the binary masks that are asked for, and `qc_reports/body_regions.json`. One failing
+    task or image leaves the others. A task whose image, options, weights and versions are those of an earlier result
+    is not run again.
 
     Raises:
         StageError: the configuration names a task that does not exist.
     """
-    section = configuration.segmentation
-    jobs = _jobs(course, section)
+    jobs = _jobs(course, configuration.segmentation)
     if not jobs:
         return skipped("the course has no planning CT and no MR series to segment")
-    weights = weights_folder(section.weights)
-    results: dict[str, Any] = {}
-    problems: list[str] = []
-    memory_pressure = False
+    weights = weights_folder(configuration.segmentation.weights)
+    done = _Account()
     for image, image_jobs in _by_image(jobs):
         runnable = [job for job in image_jobs if not missing_models(weights, job.task)]
-        problems += [_missing_message(weights, job.task) for job in image_jobs if job not in runnable]
+        done.problems += [_missing_message(weights, job.task) for job in image_jobs if job not in runnable]
         if not runnable:
             continue
         try:
-            grid = convert_to_nifti(course.path(image.folder), CourseFiles(resources.staging).image_nifti(image.key))
+            prepared = prepare(course.path(image.folder), CourseFiles(resources.staging).image_nifti(image.key))
         except DicomError as error:
-            problems.append(f"{image.key} cannot be segmented: {error}")
+            done.problems.append(f"{image.key} cannot be segmented: {error}")
+            continue
+        except TooLowError as error:
+            done.too_low.append(f"{image.key} is not segmented: {error}")
             continue
         for job in runnable:
             try:
-                results[job.name] = _segment(job, grid, weights, configuration, resources)
+                done.results[job.name] = _segmented(course, job, prepared, weights, configuration, resources)
             except (WorkerError, StageError) as error:
-                problems.append(f"{job.name} failed: {error}")
-                memory_pressure = memory_pressure or is_memory_pressure(error)
-            resources.report_progress(len(results) + len(problems), len(jobs))
-    reason = "; ".join(dict.fromkeys(problems))
-    if memory_pressure or not results:
-        return failed(reason, memory_pressure=memory_pressure, inferences=results)
-    return partial(reason, inferences=results) if problems else ok(inferences=results)
+                done.problems.append(f"{job.name} failed: {error}")
+                done.memory_pressure = done.memory_pressure or is_memory_pressure(error)
+                done.worth_trying_again = True
+            resources.report_progress(len(done.results) + len(done.problems), len(jobs))
+    _write_body_regions(CourseFiles(resources.staging))
+    return done.outcome()
 
 
 def missing_weights(configuration: Configuration) -> list[str]:
@@ -97,7 +142,11 @@ def weight_folders(configuration: Configuration) -> tuple[Path, ...]:
 
 
 def configured_tasks(section: SegmentationSection) -> list[TaskOptions]:
-    """The configured tasks, without repetition: `total` first, then the extra ones, `total_mr` if MR is wanted."""
+    """The configured tasks, without repetition: `total` first, then the extra ones, `total_mr` if MR is wanted.
+
+    Raises:
+        StageError: a task does not exist, or `roi_subset` names a structure that no task has.
+    """
     names = ["total", *section.extra_models, *(["total_mr"] if section.mr else [])]
     unknown = sorted({name for name in names if name not in TASKS})
     if unknown:
@@ -105,20 +154,30 @@ def configured_tasks(section: SegmentationSection) -> list[TaskOptions]:
             f"segmentation.extra_models: TotalSegmentator has no task {', '.join(unknown)}; "
             f"its tasks are {', '.join(sorted(TASKS))}"
         )
-    return [options(name, fast=section.fast, roi_subset=section.roi_subset) for name in dict.fromkeys(names)]
+    subset = section.roi_subset
+    if subset:
+        known = {name for task in ("total", "total_mr") for name in labels_of(options(task)).values()}
+        if strangers := sorted(set(subset) - known):
+            raise StageError(
+                f"segmentation.roi_subset: no task has {', '.join(strangers)}; "
+                "the names are those of TotalSegmentator's tasks total and total_mr"
+            )
+    tasks = [options(name, fast=section.fast, roi_subset=subset) for name in dict.fromkeys(names)]
+    return [task for task in tasks if labels_of(task)] if subset else tasks
 
 
 def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
-    """CT tasks on the planning CT; MR tasks on every MR series that is not functional, if MR is wanted."""
+    """CT tasks on the planning CT; MR tasks on every MR series if MR is wanted."""
     tasks = configured_tasks(section)
-    images = [
-        image
-        for image in course.description.images
-        if image.modality == "MR" and image.series_class != "functional_mr" and section.mr
-    ]
+    images = [image for image in course.description.images if image.modality == "MR" and section.mr]
     if course.description.planning_ct is not None:
         images.insert(0, course.description.planning_ct)
-    return [_Job(image, task) for image in images for task in tasks if TASKS[task.task].modality == image.modality]
+    return [
+        _Job(image, task.within_the_body() if image.series_class == CONE_BEAM else task)
+        for image in images
+        for task in tasks
+        if TASKS[task.task].modality == image.modality
+    ]
 
 
 def _by_image(jobs: Sequence[_Job]) -> list[tuple[ImageSeries, list[_Job]]]:
@@ -126,49 +185,134 @@ def _by_image(jobs: Sequence[_Job]) -> list[tuple[ImageSeries, list[_Job]]]:
     return [(image, [job for job in jobs if job.image == image]) for image in images]
 
 
-def _segment(
-    job: _Job, grid: Grid, weights: Path, configuration: Configuration, resources: Resources
+def _segmented(
+    course: Course, job: _Job, image: PreparedImage, weights: Path, configuration: Configuration, resources: Resources
 ) -> dict[str, Any]:
-    """Run one inference and write its labels and label map; returns facts for the state file.
+    """One task on one image: its earlier result where that holds, else a new one; returns facts for the state file.
 
     Raises:
         WorkerError: TotalSegmentator failed, died or took too long.
         StageError: its result cannot be used.
     """
-    target = CourseFiles(resources.staging)
+    section = configuration.segmentation
+    facts = _facts(job, section, image.grid)
+    cleaning = configured_cleaning(section.postprocessing, facts["labels"])
+    stored = course.files.segmentation(job.image.key, job.task.task)
+    target = CourseFiles(resources.staging).segmentation(job.image.key, job.task.task)
+    earlier = None if resources.forced else unchanged(stored, image, facts, cleaning)
+    if earlier is not None and _same_model(earlier, job.task, weights):
+        copy_stored(stored, target)
+        result = {"structures": structure_count(earlier), "device": earlier["device"], "earlier_result": True}
+    else:
+        result = _infer(job, image, weights, configuration, resources, facts, cleaning)
+    if section.binary_masks:
+        folder = CourseFiles(resources.staging).binary_masks(job.image.key, job.task.task)
+        write_binary_masks(target, folder, section.binary_masks)
+    return result
+
+
+def _same_model(earlier: Message, task: TaskOptions, weights: Path) -> bool:
+    """Whether packages and weights are those of an earlier result."""
+    if earlier["versions"] != package_versions():
+        return False
+    folders = [folder for model in task.models if (folder := dataset_folder(weights, model))]
+    return bool(earlier["weights_digest"] == weights_digest(folders, {}))
+
+
+def _infer(
+    job: _Job,
+    image: PreparedImage,
+    weights: Path,
+    configuration: Configuration,
+    resources: Resources,
+    facts: dict[str, Any],
+    cleaning: dict[int, Cleaning],
+) -> dict[str, Any]:
+    """Run one inference, with less memory where it ran out, and store its labels.
+
+    Raises:
+        WorkerError: TotalSegmentator failed, died or took too long.
+        StageError: its result cannot be used.
+    """
+    section = configuration.segmentation
     output = resources.scratch / f"{job.image.key}--{job.task.task}.nii"
-    request = _request(job, grid, configuration.segmentation, resources)
-    request |= {"image": str(target.image_nifti(job.image.key)), "output": str(output)}
+    base = {**_request(job, section, resources), "image": str(image.file), "output": str(output)}
+    tried: list[str] = []
+    errors: list[WorkerError] = []
+    for attempt in _attempts(job.task, facts["options"]["force_split"], image.grid, section, resources.device):
+        device = attempt["device"]
 
-    def start() -> TotalSegmentatorProcess:
-        return TotalSegmentatorProcess(weights, request["threads"], resources.logs, resources.device, resources.logger)
+        def start(device: str = device) -> TotalSegmentatorProcess:
+            return TotalSegmentatorProcess(weights, base["threads"], resources.logs, device, resources.logger)
 
-    reply = ask("totalsegmentator", start, request, configuration.segmentation.timeout_s, resources)
-    facts = {
+        try:
+            reply = ask("totalsegmentator", start, {**base, **attempt}, section.timeout_s, resources, device)
+        except WorkerError as error:
+            if not error.memory_pressure or resources.cancelled.is_set():
+                raise
+            tried.append(f"{device}{' in parts' if attempt['force_split'] else ''}")
+            resources.logger.warning("%s ran out of memory on %s: %s", job.name, tried[-1], error)
+            errors.append(error)
+            continue
+        file = CourseFiles(resources.staging).segmentation(job.image.key, job.task.task)
+        structures = store_labels(output, file, image, facts, reply, cleaning)
+        result = {"seconds": reply["seconds"], "device": reply["device"], "structures": structures}
+        return {**result, "out_of_memory_on": tried} if tried else result
+    raise errors[-1]
+
+
+def _attempts(
+    task: TaskOptions, split: bool, grid: Grid, section: SegmentationSection, device: str
+) -> Iterator[Message]:
+    """The configured way first; then, each needing less memory than the one before: in parts, and on the CPU."""
+    yield {"force_split": split, "device": device}
+    if not split and task.can_split(grid.planes * grid.plane_spacing_mm):
+        split = True
+        yield {"force_split": True, "device": device}
+    if section.allow_cpu_fallback and device != "cpu":
+        yield {"force_split": split, "device": "cpu"}
+
+
+def _facts(job: _Job, section: SegmentationSection, grid: Grid) -> dict[str, Any]:
+    """What the label map says of the inference before it is made."""
+    labels = labels_of(job.task)
+    split = section.force_split and job.task.can_split(grid.planes * grid.plane_spacing_mm)
+    return {
         "task": job.task.task,
         "image_key": job.image.key,
         "series_instance_uid": job.image.series_instance_uid,
-        "labels": reply["labels"],
-        "options": {name: request[name] for name in ("fast", "roi_subset", "force_split")},
+        "labels": labels,
+        "options": {
+            "fast": job.task.fast,
+            "roi_subset": list(job.task.roi_subset),
+            "body_only": job.task.body_only,
+            "force_split": split,
+        },
     }
-    structures = store_labels(output, target.segmentation(job.image.key, job.task.task), grid, facts, reply)
-    return {"seconds": reply["seconds"], "device": reply["device"], "structures": structures}
 
 
-def _request(job: _Job, grid: Grid, section: SegmentationSection, resources: Resources) -> Message:
+def _request(job: _Job, section: SegmentationSection, resources: Resources) -> Message:
     return {
         "scratch": str(resources.scratch),
         "task": job.task.task,
         "fast": job.task.fast,
         "roi_subset": list(job.task.roi_subset),
-        "force_split": section.force_split and job.task.can_split(grid.planes * grid.plane_spacing_mm),
-        "device": resources.device,
+        "body_only": job.task.body_only,
         "threads": min(resources.threads, section.thread_limit or resources.threads),
         "nr_thr_resamp": section.nr_threads_resample,
         "nr_thr_saving": section.nr_threads_save,
         "num_proc_pre": section.num_proc_preprocessing,
         "num_proc_export": section.num_proc_export,
     }
+
+
+def _write_body_regions(files: CourseFiles) -> None:
+    """Say which regions of the body the planning CT shows, where it was segmented with the task `total`."""
+    label_map = read_label_map(files.segmentation(CT_KEY, "total"))
+    if label_map is None:
+        return
+    files.body_regions.parent.mkdir(parents=True, exist_ok=True)
+    files.body_regions.write_text(json.dumps(account(label_map), indent=1) + "\n", encoding="utf-8")
 
 
 def _missing_message(weights: Path, task: TaskOptions) -> str:

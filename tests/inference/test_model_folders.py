@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import yaml
 
 from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model
-from rtpipeline.inference.model_folders import CustomModelError, model_files, read_model_file, ready_model
+from rtpipeline.inference.model_description import CustomModelError, model_files, read_model_file
+from rtpipeline.inference.model_folders import CustomModel, ReadyNetwork, ready_model
+from rtpipeline.inference.postprocessing import Cleaning
 
 CODES = {"Left_Atrium": 150.0, "Right_Atrium": 250.0}
 MODEL_FOLDER = "nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -27,14 +30,20 @@ def _write(folder: Path, network: dict[str, Any] | None = None, **nnunet: Any) -
     """A model folder's `custom_model.yaml` for the labels of `CODES`."""
     folder.mkdir(parents=True, exist_ok=True)
     network = {"id": 603, "label_order": list(CODES), **(network or {})}
-    content = {"name": "atria", "nnunet": {"networks": [network], **nnunet}}
+    content = {"name": "atria", "nnunet": {"networks": [network], **nnunet}}  # `networks` may be given whole
     file = folder / "custom_model.yaml"
     file.write_text(yaml.safe_dump(content))
     return file
 
 
-def _ready(file: Path) -> Any:
+def _ready(file: Path) -> CustomModel:
     return ready_model(file, read_model_file(file))
+
+
+def _network(file: Path) -> ReadyNetwork:
+    """The only network of a model."""
+    ((network,),) = (layer.networks for layer in _ready(file).layers)
+    return network
 
 
 def test_a_public_nnunetv2_configuration_loads(tmp_path: Path, trained: Path) -> None:
@@ -65,16 +74,18 @@ nnunet:
     )
     model = _ready(file)
     assert model.name == "cardiac"
-    assert model.folder == results / MODEL_FOLDER
-    assert model.folds == ("0",)
     assert model.labels == ("Left_Atrium", "Right_Atrium")
-    assert model.mirroring is False
     assert model.required_body_regions == ("THORAX",)
+    assert model.min_region_confidence == 0.6
+    network = _network(file)
+    assert network.folder == results / MODEL_FOLDER
+    assert network.folds == ("0",)
+    assert network.mirroring is False
 
 
 def test_a_model_folder_is_used_where_it_lies(tmp_path: Path, trained: Path) -> None:
     file = _write(tmp_path / "atria", {"weights": str(trained), "folds": [0]}, interface="nnunetv2_modelfolder")
-    assert _ready(file).folder == trained
+    assert _network(file).folder == trained
 
 
 def test_folders_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> None:
@@ -90,8 +101,16 @@ def test_folders_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> N
         ({}, {"interface": "totalsegmentator"}, "segmentation.extra_models"),
         ({}, {"interface": "other"}, "nnunet.interface"),
         ({"colour": "red"}, {}, "nnunet.networks.0.colour: Extra inputs"),
-        ({}, {"ensemble": {"command": "nnUNet_ensemble"}}, "ensembles"),
-        ({"postprocessing": {"min_component_volume_cm3": 1}}, {}, "postprocessing of a network is not supported"),
+        ({}, {"ensemble": {"inputs": ["a"]}}, "ensemble.inputs names a; there are 603"),
+        ({}, {"ensemble": {"command": "average.sh"}}, "ensemble.command 'average.sh'"),
+        ({}, {"ensemble": {"postprocessing_json": "x.json"}}, "postprocessing of an ensemble"),
+        ({}, {"ensemble": {"label_order": ["a", "b"]}}, "do not have the same labels"),
+        ({}, {"combine": {"order": ["603", "b"]}}, "combine names b"),
+        ({"alias": "ensemble"}, {}, "alias of its own"),
+        ({"postprocessing": {"confine_to_lung_mask": True}}, {}, "postprocessing.confine_to_lung_mask of a network"),
+        ({"postprocessing": {"anchor_source": "specialist_reference"}}, {}, "postprocessing.anchor_source"),
+        ({"postprocessing": {"largest": True}}, {}, "postprocessing.largest: Extra inputs"),
+        ({"sha256": "abc"}, {}, "sha256"),
         ({}, {"command": "my_predict.sh"}, "command 'my_predict.sh'"),
         ({}, {"env": {"TOTALSEG_HOME_DIR": "x"}}, "env has TOTALSEG_HOME_DIR"),
         ({"weights": "nowhere"}, {}, "no nnU-Net v2 model folder"),
@@ -118,11 +137,60 @@ def test_names_may_differ_from_the_training_in_case_and_punctuation(tmp_path: Pa
     assert _ready(file).labels == ("left atrium", "RightAtrium")
 
 
-def test_an_archive_is_not_unpacked_silently(tmp_path: Path) -> None:
+def test_an_archive_is_unpacked_into_the_cache(tmp_path: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = _write(tmp_path / "atria", {"archive": "weights.zip"})
-    (tmp_path / "atria" / "weights.zip").write_bytes(b"PK")
-    with pytest.raises(CustomModelError, match=r"weights\.zip is an archive; unpack it"):
+    with pytest.raises(CustomModelError, match=r"weights\.zip is not there"):
         _ready(file)
+    shutil.make_archive(str(tmp_path / "atria" / "weights"), "zip", trained.parent, MODEL_FOLDER)
+    folder = _network(file).folder
+    assert folder.is_relative_to(tmp_path / "cache")
+    assert (folder / "plans.json").read_bytes() == (trained / "plans.json").read_bytes()
+    assert _network(file).folder == folder
+    (tmp_path / "atria" / "weights.zip").write_bytes(b"PK")
+    with pytest.raises(CustomModelError, match=r"weights\.zip cannot be unpacked"):
+        _ready(file)
+
+
+def test_networks_are_combined_in_the_given_order(tmp_path: Path, trained: Path) -> None:
+    def layers(**nnunet: Any) -> list[tuple[str, list[str]]]:
+        model = _ready(_several(tmp_path / "atria", trained, **nnunet))
+        return [(layer.alias, [network.alias for network in layer.networks]) for layer in model.layers]
+
+    assert layers() == [("one", ["one"]), ("two", ["two"])]
+    assert layers(combine={"ordered_networks": ["two", "one"]}) == [("two", ["two"]), ("one", ["one"])]
+    assert layers(ensemble={}) == [("ensemble", ["one", "two"])]
+    assert layers(ensemble={}, combine={"order": "two"}) == [("ensemble", ["one", "two"]), ("two", ["two"])]
+    assert layers(ensemble={"inputs": ["one"]}) == [("ensemble", ["one"]), ("two", ["two"])]
+    with pytest.raises(CustomModelError, match="nothing uses two"):
+        layers(combine={"order": ["one"]})
+
+
+def _several(folder: Path, trained: Path, **nnunet: Any) -> Path:
+    networks = [{"alias": alias, "weights": str(trained), "label_order": list(CODES)} for alias in ("one", "two")]
+    return _write(folder, networks=networks, **nnunet)
+
+
+def test_postprocessing_of_a_network_is_read(tmp_path: Path, trained: Path) -> None:
+    rule = {"min_component_volume_cm3": 0.3, "keep_largest_component": True}
+    file = _write(tmp_path / "atria", {"weights": str(trained), "postprocessing": rule})
+    assert _network(file).cleaning == Cleaning(keep_largest=True, smallest_part_cm3=0.3)
+
+
+def test_a_region_that_does_not_exist_is_refused(tmp_path: Path, trained: Path) -> None:
+    file = _write(tmp_path / "atria", {"weights": str(trained)})
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, "required_body_regions": "thorax, chest"}))
+    with pytest.raises(CustomModelError, match="required_body_regions has CHEST"):
+        _ready(file)
+
+
+def test_fold_zero_of_a_network_is_not_all_folds(tmp_path: Path) -> None:
+    folder = tmp_path / "atria" / MODEL_FOLDER
+    write_tiny_nnunet_model(folder, CODES)
+    shutil.copytree(folder / "fold_0", folder / "fold_1")
+    for asked, folds in ((0, ("0",)), ("0 1", ("0", "1")), ([1], ("1",)), ("all", ("0", "1"))):
+        assert _network(_write(tmp_path / "atria", {"weights": MODEL_FOLDER, "folds": asked})).folds == folds
 
 
 @pytest.mark.parametrize(
@@ -147,8 +215,8 @@ def test_the_fold_that_was_trained_on_all_data_is_preferred(tmp_path: Path) -> N
     for fold in ("1", "all"):
         (folder / f"fold_{fold}").mkdir()
         (folder / f"fold_{fold}" / "checkpoint_final.pth").write_bytes(b"")
-    assert _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER})).folds == ("all",)
-    assert _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER}, folds=[0, 1])).folds == ("0", "1")
+    assert _network(_write(tmp_path / "atria", {"weights": MODEL_FOLDER})).folds == ("all",)
+    assert _network(_write(tmp_path / "atria", {"weights": MODEL_FOLDER}, folds=[0, 1])).folds == ("0", "1")
 
 
 def test_names_that_are_no_folder_names_are_refused(tmp_path: Path) -> None:

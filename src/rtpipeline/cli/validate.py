@@ -15,7 +15,8 @@ from rtpipeline.cli.console import configuration_from
 from rtpipeline.cli.environment_checks import environment_checks
 from rtpipeline.config import Configuration
 from rtpipeline.custom_structures import load_custom_structures
-from rtpipeline.inference.model_folders import CustomModelError, model_files, read_model_file, ready_model
+from rtpipeline.inference.model_description import CustomModelError, model_files, read_model_file
+from rtpipeline.inference.model_folders import ready_model
 from rtpipeline.outcome import StageError
 
 _CUSTOM_STRUCTURES_HELP = "docs/how-to/custom_structures.md"

@@ -194,6 +194,7 @@ class CustomModelsSection(Section):
     """Model runs at once (older name: `workers`); null: as for `segmentation.max_workers`."""
     timeout_s: Seconds | None = 3600.0
     """Time limit of one model on one course in seconds; null: none."""
+    postprocessing: PostprocessingSection = PostprocessingSection()
 
 
 class CroppingSection(Section):

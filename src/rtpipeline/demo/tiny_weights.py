@@ -1,13 +1,14 @@
 """Networks of a few kilobytes, with hand-set weights, that the real TotalSegmentator and nnU-Net run.
 
-Each network is a two-stage U-Net of 1 x 1 x 1 kernels that decides voxel by voxel. With h the HU of a voxel, c the
-code of an organ (`phantom_codes.ORGAN_HU`), t its plateau and w a slope, the first stage computes
+Each network is a two-stage U-Net of 1 x 1 x 1 kernels that decides voxel by voxel. With h the HU of a voxel, an organ's
+interval from l to u (its code in `phantom_codes.ORGAN_HU` less and plus `CODE_TOLERANCE_HU`) and a slope w, the first
+stage computes
 
-    below = max(0, (c - t - h) / w)        above = max(0, (h - c - t) / w)
+    below = max(0, (l + w / 2 - h) / w)        above = max(0, (h - u + w / 2) / w)
 
 the skip connection hands both on, and the organ's logit is 1 - below - above against a constant 0.5 of the
-background. So a voxel is the organ where |h - c| < t + w / 2 = `CODE_TOLERANCE_HU`, and background where no organ is
-that near. Logits stay small because nnU-Net sums them in half precision.
+background. So a voxel is the organ where l < h < u, and background where it is in no organ's interval. Logits stay
+small because nnU-Net sums them in half precision.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from typing import Any
 from rtpipeline.demo.phantom_codes import CODE_TOLERANCE_HU, ORGAN_HU
 
 _SLOPE_HU = 20.0
-_PLATEAU_HU = CODE_TOLERANCE_HU - _SLOPE_HU / 2
+_BODY_HU = (-400.0, 3000.0)
 _HU_PER_UNIT = 100.0
 _BACKGROUND_LOGIT = 0.5
 _NEVER_LOGIT = -50.0
 _PATCH = (64, 64, 64)
+_Interval = tuple[float, float]
+"""Lowest and highest HU of a structure."""
+
 _CONFIGURATION = "3d_fullres"
 _PLANS = "nnUNetPlans"
 
@@ -41,7 +45,7 @@ _TOTAL_PARTS = {
 
 
 def write_tiny_weights(folder: Path) -> None:
-    """Write weights of TotalSegmentator's tasks `total` (fast, fastest and full) and `total_mr` (fast).
+    """Write weights of TotalSegmentator's tasks `total` (fast, fastest and full), `total_mr` (fast) and `body` (fast).
 
     Args:
         folder: becomes what TotalSegmentator calls the weights folder (`TOTALSEG_WEIGHTS_PATH`).
@@ -49,8 +53,9 @@ def write_tiny_weights(folder: Path) -> None:
     from totalsegmentator.map_to_binary import class_map, class_map_5_parts, map_taskid_to_partname_ct
 
     def write(dataset: str, trainer: str, labels: Mapping[int, str], spacing_mm: float) -> None:
-        codes = {name: ORGAN_HU.get(name) for _, name in sorted(labels.items())}
-        _write_model(folder / dataset / f"{trainer}__{_PLANS}__{_CONFIGURATION}", trainer, codes, spacing_mm)
+        intervals = {name: _interval(ORGAN_HU.get(name)) for _, name in sorted(labels.items())}
+        intervals |= {name: _BODY_HU for name in intervals if name == "body_trunc"}
+        _write_model(folder / dataset / f"{trainer}__{_PLANS}__{_CONFIGURATION}", trainer, intervals, spacing_mm)
 
     total = class_map["total"]
     write("Dataset297_TotalSegmentator_total_3mm_1559subj", _FAST_TRAINER, total, 3.0)
@@ -58,6 +63,7 @@ def write_tiny_weights(folder: Path) -> None:
     for number, dataset in _TOTAL_PARTS.items():
         write(dataset, _FULL_TRAINER, class_map_5_parts[map_taskid_to_partname_ct[number]], 1.5)
     write("Dataset852_TotalSegMRI_total_3mm_1088subj", _MR_TRAINER, class_map["total_mr"], 3.0)
+    write("Dataset300_body_6mm_1559subj", "nnUNetTrainer", class_map["body"], 6.0)
 
 
 def write_tiny_nnunet_model(folder: Path, labels: Mapping[str, float], spacing_mm: float = 3.0) -> None:
@@ -69,21 +75,26 @@ def write_tiny_nnunet_model(folder: Path, labels: Mapping[str, float], spacing_m
             2 x `CODE_TOLERANCE_HU` apart.
         spacing_mm: the model's own isotropic voxel spacing.
     """
-    _write_model(folder, "nnUNetTrainer", labels, spacing_mm)
+    intervals = {name: _interval(code) for name, code in labels.items()}
+    _write_model(folder, "nnUNetTrainer", intervals, spacing_mm)
 
 
-def _write_model(folder: Path, trainer: str, codes: Mapping[str, float | None], spacing_mm: float) -> None:
-    """Write a model folder; structures without a code are never found."""
+def _interval(code: float | None) -> _Interval | None:
+    return None if code is None else (code - CODE_TOLERANCE_HU, code + CODE_TOLERANCE_HU)
+
+
+def _write_model(folder: Path, trainer: str, intervals: Mapping[str, _Interval | None], spacing_mm: float) -> None:
+    """Write a model folder; structures without an interval of HU are never found."""
     import torch
 
     (folder / "fold_0").mkdir(parents=True, exist_ok=True)
-    labels = {"background": 0, **{name: label for label, name in enumerate(codes, start=1)}}
+    labels = {"background": 0, **{name: label for label, name in enumerate(intervals, start=1)}}
     dataset = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 1, "file_ending": ".nii.gz"}
     (folder / "dataset.json").write_text(json.dumps(dataset, indent=1), encoding="utf-8")
-    coded = sum(code is not None for code in codes.values())
+    coded = sum(interval is not None for interval in intervals.values())
     plans = _plans(folder.parent.name, spacing_mm, features=2 * max(coded, 1))
     (folder / "plans.json").write_text(json.dumps(plans, indent=1), encoding="utf-8")
-    network = _network(plans["configurations"][_CONFIGURATION]["architecture"], tuple(codes.values()))
+    network = _network(plans["configurations"][_CONFIGURATION]["architecture"], tuple(intervals.values()))
     checkpoint = {
         "network_weights": network.state_dict(),
         "trainer_name": trainer,
@@ -93,8 +104,8 @@ def _write_model(folder: Path, trainer: str, codes: Mapping[str, float | None], 
     torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
 
 
-def _network(architecture: Mapping[str, Any], codes: tuple[float | None, ...]) -> Any:
-    """The network of the module's docstring; `codes` are those of labels 1, 2, …"""
+def _network(architecture: Mapping[str, Any], intervals: tuple[_Interval | None, ...]) -> Any:
+    """The network of the module's docstring; `intervals` are those of labels 1, 2, …"""
     import torch
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -103,24 +114,24 @@ def _network(architecture: Mapping[str, Any], codes: tuple[float | None, ...]) -
         architecture["arch_kwargs"],
         architecture["_kw_requires_import"],
         1,
-        len(codes) + 1,
+        len(intervals) + 1,
         deep_supervision=False,
     )
     first = network.encoder.stages[0][0].convs[0].conv
     merge = network.decoder.stages[0].convs[0].conv
     head = network.decoder.seg_layers[0]
-    coded = [(label, code) for label, code in enumerate(codes, start=1) if code is not None]
+    coded = [(label, interval) for label, interval in enumerate(intervals, start=1) if interval is not None]
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
         head.bias.fill_(_NEVER_LOGIT)
         head.bias[0] = _BACKGROUND_LOGIT
-        for number, (label, code) in enumerate(coded):
+        for number, (label, (lowest, highest)) in enumerate(coded):
             below, above = 2 * number, 2 * number + 1
             first.weight[below] = -_HU_PER_UNIT / _SLOPE_HU
-            first.bias[below] = (code - _PLATEAU_HU) / _SLOPE_HU
+            first.bias[below] = (lowest + _SLOPE_HU / 2) / _SLOPE_HU
             first.weight[above] = _HU_PER_UNIT / _SLOPE_HU
-            first.bias[above] = -(code + _PLATEAU_HU) / _SLOPE_HU
+            first.bias[above] = -(highest - _SLOPE_HU / 2) / _SLOPE_HU
             head.bias[label] = 1.0
             head.weight[label, [below, above]] = -1.0
         features = len(first.weight)

@@ -56,13 +56,22 @@ def ask(
     request: Message,
     timeout_s: float | None,
     resources: Resources,
+    device: str = "",
 ) -> Message:
     """The answer of a warm child; one that ran out of memory is not used again.
+
+    Args:
+        key: what kind of child it is.
+        start: starts one on the device.
+        request: see the child's module.
+        timeout_s: time limit in seconds; None for none.
+        resources: of the stage.
+        device: another one than the stage holds; empty for that one.
 
     Raises:
         WorkerError: the model failed, the child died, or it took longer than `timeout_s` seconds.
     """
-    with resources.children.borrow(f"{key}-{resources.device}", start) as child:
+    with resources.children.borrow(f"{key}-{device or resources.device}", start) as child:
         child.logger = resources.logger
         try:
             return child.call(request, timeout_s, resources.cancelled)

@@ -1,20 +1,25 @@
-"""A user's own models: `<root>/<folder>/custom_model.yaml` and the nnU-Net v2 model folder that it names."""
+"""A user's own models, ready to run: the nnU-Net v2 model folders that a `custom_model.yaml` names."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from rtpipeline.inference.archives import ArchiveError, unpacked
+from rtpipeline.inference.body_regions import REGIONS
+from rtpipeline.inference.model_description import (
+    ENSEMBLE,
+    CustomModelError,
+    CustomModelFile,
+    Network,
+    Nnunet,
+)
+from rtpipeline.inference.postprocessing import Cleaning
 
-MODEL_FILE = "custom_model.yaml"
 MOST_LABELS = 255
-DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 
 _REFUSED_INTERFACES = {
     "nnunetv1": "nnU-Net v1 cannot run beside nnU-Net v2; train or convert the model with nnU-Net v2",
@@ -22,86 +27,45 @@ _REFUSED_INTERFACES = {
     "medsam_boxprompt": "models that need a prompt are not supported",
 }
 _COMMANDS = ("nnUNetv2_predict", "nnUNetv2_predict_from_modelfolder")
+_ENSEMBLE_COMMANDS = ("nnUNetv2_ensemble", "nnUNet_ensemble")
 
 
-class CustomModelError(Exception):
-    """A model cannot be used; the message names its file and what to change."""
+@dataclass(frozen=True)
+class ReadyNetwork:
+    """One network that is ready to run.
 
-
-def _words(value: Any) -> Any:
-    """A list, or one text with commas or spaces between the words."""
-    if isinstance(value, str):
-        return [word for word in re.split(r"[,\s]+", value) if word]
-    return [value] if isinstance(value, int) else value
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) else value
-
-
-Text = Annotated[str, BeforeValidator(_text)]
-Words = Annotated[tuple[Text, ...], BeforeValidator(_words)]
-
-
-def _named(default: Any, *names: str) -> Any:
-    return Field(default, validation_alias=AliasChoices(*names))
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class Network(_Part):
-    """One nnU-Net model folder and the names of its labels."""
-
-    id: Text = _named("", "id", "dataset")
-    alias: str = _named("", "alias", "name")
-    weights: Path | None = _named(None, "archive", "weights")
-    dataset_directory: Path | None = _named(None, "dataset_directory", "dataset_dir")
-    source_directory: Path | None = _named(None, "source_directory", "source_dir")
-    checkpoint: str = _named(DEFAULT_CHECKPOINT, "checkpoint", "checkpoint_path")
-    labels: tuple[str, ...] = _named(..., "label_order", "structures", "labels")
-    configuration: str = _named("", "architecture", "model")
-    trainer: str = ""
-    plans: str = "nnUNetPlans"
-    folds: Words | None = None
-    predict_args: Words = _named((), "predict_args", "extra_args")
-    env: dict[str, str] = {}
-    task: Any = None
-    cascade_trainer: Any = None
-    prompt: Any = None
-    postprocessing: Any = None
-
-
-class Nnunet(_Part):
-    """How the model is run.
-
-    `image_orientation` says in which patient directions the x, y and z index of the training images rose; `LAS` is
-    how dcm2niix stores an axial CT of a patient lying head first and supine.
+    Attributes:
+        alias: its name within the model.
+        folder: nnU-Net's model folder, with `plans.json` and the folds; used where it lies.
+        folds: names after `fold_`.
+        checkpoint: file name in each fold.
+        labels: names of the labels 1, 2, …
+        step_size: overlap of neighbouring tiles, as a fraction of the tile.
+        mirroring: average over mirrored images.
+        cleaning: what is done to each of its structures.
     """
 
-    interface: Literal["nnunetv2", "nnunetv2_modelfolder", "nnunetv1", "totalsegmentator", "medsam_boxprompt"] = (
-        "nnunetv2"
-    )
-    command: str = "nnUNetv2_predict"
-    model: str = "3d_fullres"
-    folds: Words = ("all",)
-    env: dict[str, str] = {}
-    networks: tuple[Network, ...]
-    combine: Any = None
-    ensemble: Any = None
-    image_orientation: Annotated[str, Field(pattern="^[LR][AP][SI]$")] = "LAS"
+    alias: str
+    folder: Path
+    folds: tuple[str, ...]
+    checkpoint: str
+    labels: tuple[str, ...]
+    step_size: float
+    mirroring: bool
+    cleaning: Cleaning
 
 
-class CustomModelFile(_Part):
-    """The content of `custom_model.yaml`."""
+@dataclass(frozen=True)
+class Layer:
+    """One painting of the model's label volume: one network, or several whose probabilities are averaged."""
 
-    name: str = ""
-    description: str = _named("", "description", "summary")
-    enabled: bool = True
-    required_body_regions: Words = _named((), "required_body_regions", "required_regions")
-    min_region_confidence: float = 0.5
-    nnunet: Nnunet
+    alias: str
+    networks: tuple[ReadyNetwork, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the labels 1, 2, …; all networks have the same."""
+        return self.networks[0].labels
 
 
 @dataclass(frozen=True)
@@ -110,50 +74,27 @@ class CustomModel:
 
     Attributes:
         name: of the model, safe as a folder name.
-        folder: nnU-Net's model folder, with `plans.json` and the folds; used where it lies.
-        folds: names after `fold_`.
-        checkpoint: file name in each fold.
-        labels: names of the labels 1, 2, …
-        orientation: see `Nnunet.image_orientation`.
-        step_size: overlap of neighbouring tiles, as a fraction of the tile.
-        mirroring: average over mirrored images.
+        layers: in the order in which they are painted; a structure that several have is the last one's.
+        orientation: see `model_description.Nnunet.image_orientation`.
         required_body_regions: where the model makes sense, as its author says.
+        min_region_confidence: how sure it must be that the CT shows them.
     """
 
     name: str
-    folder: Path
-    folds: tuple[str, ...]
-    checkpoint: str
-    labels: tuple[str, ...]
+    layers: tuple[Layer, ...]
     orientation: str
-    step_size: float
-    mirroring: bool
     required_body_regions: tuple[str, ...]
+    min_region_confidence: float
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the model's labels 1, 2, …: those of its layers in order, each once."""
+        return tuple(dict.fromkeys(name for layer in self.layers for name in layer.labels))
 
-def model_files(root: Path) -> list[Path]:
-    """The `custom_model.yaml` of every folder below `root` whose name does not begin with `_`, sorted."""
-    return sorted(file for file in root.glob(f"*/{MODEL_FILE}") if not file.parent.name.startswith("_"))
-
-
-def read_model_file(file: Path) -> CustomModelFile:
-    """Read and check one `custom_model.yaml`.
-
-    Raises:
-        CustomModelError: it is not YAML, has an unknown or missing key, or a value of the wrong type.
-    """
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        described = CustomModelFile.model_validate(values)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CustomModelError(f"{file} cannot be read as YAML: {error}") from error
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, problem['loc'])) or 'file'}: {problem['msg']}" for problem in error.errors()]
-        raise CustomModelError(f"{file}: {'; '.join(problems)}") from error
-    name = described.name or file.parent.name
-    if not re.fullmatch(r"[\w][\w.+-]{0,63}", name, flags=re.ASCII):
-        raise CustomModelError(f"{file}: name {name!r} needs 1 to 64 letters, digits or . _ + -")
-    return described.model_copy(update={"name": name})
+    @property
+    def folders(self) -> list[Path]:
+        """The model folders that are loaded."""
+        return list(dict.fromkeys(network.folder for layer in self.layers for network in layer.networks))
 
 
 def ready_model(file: Path, described: CustomModelFile) -> CustomModel:
@@ -163,40 +104,109 @@ def ready_model(file: Path, described: CustomModelFile) -> CustomModel:
         CustomModelError: it asks for something that is not supported, its weights are not there, or its labels are
             not those of `dataset.json`.
     """
-    network = _only_supported(file, described.nnunet)
-    folder = _model_folder(file, described.nnunet, network)
+    nnunet = described.nnunet
+    _only_supported(file, nnunet)
+    aliases = [network.alias or network.id or f"network{number}" for number, network in enumerate(nnunet.networks, 1)]
+    if len({*aliases, ENSEMBLE}) != len(aliases) + 1:
+        raise CustomModelError(f"{file}: each network needs an alias of its own, other than {ENSEMBLE!r}")
+    networks = {
+        alias: _ready_network(file, alias, nnunet, network)
+        for alias, network in zip(aliases, nnunet.networks, strict=True)
+    }
+    regions = tuple(region.upper() for region in described.required_body_regions)
+    if unknown := sorted(set(regions) - set(REGIONS)):
+        raise CustomModelError(
+            f"{file}: required_body_regions has {', '.join(unknown)}; regions are {', '.join(REGIONS)}"
+        )
+    model = CustomModel(
+        name=described.name,
+        layers=_layers(file, nnunet, networks),
+        orientation=nnunet.image_orientation,
+        required_body_regions=regions,
+        min_region_confidence=described.min_region_confidence,
+    )
+    _check_names(file, model.labels)
+    return model
+
+
+def _ready_network(file: Path, alias: str, nnunet: Nnunet, network: Network) -> ReadyNetwork:
+    folder = _model_folder(file, nnunet, network)
     _check_labels(file, folder, network.labels)
     step_size, mirroring, checkpoint = _predict_arguments(file, network)
-    asked = described.nnunet.folds if network.folds is None else network.folds
-    return CustomModel(
-        name=described.name,
+    asked = nnunet.folds if network.folds is None else network.folds
+    rule = network.postprocessing
+    return ReadyNetwork(
+        alias=alias,
         folder=folder,
         folds=_folds(file, folder, asked, checkpoint),
         checkpoint=checkpoint,
         labels=network.labels,
-        orientation=described.nnunet.image_orientation,
         step_size=step_size,
         mirroring=mirroring,
-        required_body_regions=tuple(region.upper() for region in described.required_body_regions),
+        cleaning=Cleaning(rule.keep_largest_component, rule.min_component_volume_cm3, rule.fill_holes),
     )
 
 
-def _only_supported(file: Path, nnunet: Nnunet) -> Network:
-    """The model's network, when nothing is asked for that would be left out silently."""
+def _layers(file: Path, nnunet: Nnunet, networks: dict[str, ReadyNetwork]) -> tuple[Layer, ...]:
+    """The order that the file gives, with the ensemble first where it is not named.
+
+    Without an order: the ensemble, then the networks that are not in it, as they are listed.
+    """
+    layers = {alias: Layer(alias, (network,)) for alias, network in networks.items()}
+    inputs: Sequence[str] = ()
+    if nnunet.ensemble is not None:
+        inputs = nnunet.ensemble.inputs or tuple(networks)
+        _known(file, "ensemble.inputs", inputs, networks)
+        layers[ENSEMBLE] = Layer(ENSEMBLE, tuple(networks[alias] for alias in inputs))
+        different = {tuple(map(_plain, network.labels)) for network in layers[ENSEMBLE].networks}
+        if nnunet.ensemble.labels:
+            different.add(tuple(map(_plain, nnunet.ensemble.labels)))
+        if len(different) > 1:
+            raise CustomModelError(f"{file}: the networks of the ensemble do not have the same labels")
+    order = list(nnunet.combine.order)
+    _known(file, "combine", order, layers)
+    if not order:
+        order = [alias for alias in networks if alias not in inputs]
+    if ENSEMBLE in layers and ENSEMBLE not in order:
+        order.insert(0, ENSEMBLE)
+    unused = sorted(set(networks) - set(order) - set(inputs))
+    if unused:
+        raise CustomModelError(f"{file}: nothing uses {', '.join(unused)}; name it in combine, or take it out")
+    return tuple(layers[alias] for alias in order)
+
+
+def _known(file: Path, key: str, names: Sequence[str], known: Iterable[str]) -> None:
+    strangers = [name for name in names if name not in known]
+    if strangers or len(set(names)) != len(names):
+        what = ", ".join(strangers) or "a network twice"
+        raise CustomModelError(f"{file}: {key} names {what}; there are {', '.join(known)}")
+
+
+def _only_supported(file: Path, nnunet: Nnunet) -> None:
+    """Refuse what would be left out silently."""
     if nnunet.interface in _REFUSED_INTERFACES:
         raise CustomModelError(f"{file}: interface {nnunet.interface}: {_REFUSED_INTERFACES[nnunet.interface]}")
-    if len(nnunet.networks) != 1 or nnunet.ensemble:
-        raise CustomModelError(f"{file}: ensembles and models of several networks are not supported; name one network")
-    network = nnunet.networks[0]
-    unsupported = [key for key in ("task", "cascade_trainer", "prompt", "postprocessing") if getattr(network, key)]
-    if unsupported:
-        raise CustomModelError(f"{file}: {', '.join(unsupported)} of a network is not supported; take it out")
+    if not nnunet.networks:
+        raise CustomModelError(f"{file}: networks is empty")
+    if nnunet.ensemble is not None and nnunet.ensemble.postprocessing:
+        raise CustomModelError(f"{file}: postprocessing of an ensemble is not supported; take it out")
+    if nnunet.ensemble is not None and Path(nnunet.ensemble.command).name not in _ENSEMBLE_COMMANDS:
+        raise CustomModelError(f"{file}: ensemble.command {nnunet.ensemble.command!r} is not {_ENSEMBLE_COMMANDS[0]}")
     if Path(nnunet.command).name not in _COMMANDS:
         raise CustomModelError(f"{file}: command {nnunet.command!r} is not one of {', '.join(_COMMANDS)}")
     known = {"nnUNet_results", "nnUNet_raw", "nnUNet_preprocessed"}
-    if unknown := sorted({*nnunet.env, *network.env} - known):
-        raise CustomModelError(f"{file}: env has {', '.join(unknown)}; only {', '.join(sorted(known))} are used")
-    return network
+    for network in nnunet.networks:
+        unsupported = [key for key in ("task", "cascade_trainer", "prompt") if getattr(network, key)]
+        rule = network.postprocessing
+        unsupported += [
+            f"postprocessing.{key}"
+            for key in ("confine_to_lung_mask", "anchor_source", "anchor_glob", "dice_reference_glob")
+            if getattr(rule, key)
+        ]
+        if unsupported:
+            raise CustomModelError(f"{file}: {', '.join(unsupported)} of a network is not supported; take it out")
+        if unknown := sorted({*nnunet.env, *network.env} - known):
+            raise CustomModelError(f"{file}: env has {', '.join(unknown)}; only {', '.join(sorted(known))} are used")
 
 
 def _model_folder(file: Path, nnunet: Nnunet, network: Network) -> Path:
@@ -205,8 +215,7 @@ def _model_folder(file: Path, nnunet: Nnunet, network: Network) -> Path:
     given = [path for path in (network.weights, network.source_directory) if path is not None]
     if network.dataset_directory is not None:
         given += [network.dataset_directory, results / network.dataset_directory]
-    places = [file.parent / path for path in given]
-    archives = [place for place in places if place.is_file()]
+    places = [_unpacked(file, file.parent / path, network.sha256) for path in given]
     if network.id.isdigit():
         places += sorted(results.glob(f"Dataset{int(network.id):03d}_*"))
     elif network.id:
@@ -220,14 +229,22 @@ def _model_folder(file: Path, nnunet: Nnunet, network: Network) -> Path:
         if len(found) > 1:
             names = ", ".join(folder.name for folder in found)
             raise CustomModelError(f"{file}: {place} has several models ({names}); say which with trainer")
-    if archives:
-        raise CustomModelError(f"{file}: {archives[0]} is an archive; unpack it and name the folder in weights")
     looked = ", ".join(map(str, places)) or f"{results} (no id is given)"
     raise CustomModelError(f"{file}: no nnU-Net v2 model folder {pattern} (with plans.json) in {looked}")
 
 
+def _unpacked(file: Path, place: Path, sha256: str) -> Path:
+    """The folder that a path stands for: itself, or what a zip archive holds."""
+    if place.suffix.lower() != ".zip" or place.is_dir():
+        return place
+    try:
+        return unpacked(place, sha256)
+    except ArchiveError as error:
+        raise CustomModelError(f"{file}: {error}") from error
+
+
 def _with_plans(place: Path, pattern: str) -> list[Path]:
-    candidates: Iterable[Path] = [*place.glob(pattern), *place.glob(f"Dataset*/{pattern}")]
+    candidates = [found for depth in ("", "Dataset*/", "*/Dataset*/") for found in place.glob(f"{depth}{pattern}")]
     return sorted(folder for folder in candidates if (folder / "plans.json").is_file())
 
 
@@ -250,6 +267,10 @@ def _check_labels(file: Path, folder: Path, labels: tuple[str, ...]) -> None:
         raise CustomModelError(
             f"{file}: labels {', '.join(labels)} are not those of {folder / 'dataset.json'}: {', '.join(in_order)}"
         )
+    _check_names(file, labels)
+
+
+def _check_names(file: Path, labels: tuple[str, ...]) -> None:
     if len(labels) > MOST_LABELS:
         raise CustomModelError(f"{file}: more than {MOST_LABELS} labels are not supported")
     if len({_plain(name) for name in labels}) != len(labels):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 FEWEST_PLANES_TO_SPLIT = 58
@@ -94,11 +94,13 @@ class TaskOptions:
         task: a name of `TASKS`.
         fast: run the fast variant.
         roi_subset: segment these structures only; empty for all.
+        body_only: find the body first and look for structures there alone.
     """
 
     task: str
     fast: bool
     roi_subset: tuple[str, ...] = ()
+    body_only: bool = False
 
     @property
     def models(self) -> tuple[int, ...]:
@@ -106,7 +108,16 @@ class TaskOptions:
         task = TASKS[self.task]
         chosen = task.fast_models if self.fast else task.models
         subset_crop = () if not self.roi_subset else _MR_CROP if task.modality == "MR" else _CT_CROP
-        return tuple(dict.fromkeys((*chosen, *task.crop_models, *subset_crop)))
+        body_crop = _BODY_CROP if self.body_only else ()
+        return tuple(dict.fromkeys((*chosen, *task.crop_models, *subset_crop, *body_crop)))
+
+    def within_the_body(self) -> TaskOptions:
+        """The same, looking in the body alone where the task has no other way to find where to look.
+
+        That is for cone-beam CT, of which a large part is air and artefacts.
+        """
+        task = TASKS[self.task]
+        return self if task.crop_models or self.roi_subset or task.modality != "CT" else replace(self, body_only=True)
 
     def can_split(self, height_mm: float) -> bool:
         """Whether an image of this height (number of planes times their spacing) can be split into three parts.
@@ -114,13 +125,13 @@ class TaskOptions:
         An image that TotalSegmentator crops first is not split, because its height is not known before.
         """
         task = TASKS[self.task]
-        if task.crop_models or self.roi_subset or task.plane_spacing_mm is None:
+        if task.crop_models or self.roi_subset or self.body_only or task.plane_spacing_mm is None:
             return False
         spacing_mm = _FAST_PLANE_SPACING_MM[self.task] if self.fast else task.plane_spacing_mm
         return round(height_mm / spacing_mm) >= FEWEST_PLANES_TO_SPLIT
 
 
-def options(task: str, *, fast: bool, roi_subset: tuple[str, ...] | None) -> TaskOptions:
+def options(task: str, *, fast: bool = False, roi_subset: tuple[str, ...] | None = None) -> TaskOptions:
     """The options that `task` takes out of those that are asked for: `fast` where it has a fast variant, and
     `roi_subset` for `total` and `total_mr` only.
 
@@ -133,6 +144,14 @@ def options(task: str, *, fast: bool, roi_subset: tuple[str, ...] | None) -> Tas
         fast=fast and bool(TASKS[task].fast_models),
         roi_subset=(roi_subset or ()) if takes_subset else (),
     )
+
+
+def labels_of(task: TaskOptions) -> dict[str, str]:
+    """Label number as text → name of the structures that a task looks for; empty where its subset has none of them."""
+    from totalsegmentator.map_to_binary import class_map
+
+    wanted = set(task.roi_subset)
+    return {str(label): name for label, name in class_map[task.task].items() if not wanted or name in wanted}
 
 
 def weights_folder(configured: Path | None) -> Path:

@@ -23,7 +23,7 @@ from rtpipeline.inference.predictor import (
     predictor_class,
     weights_digest,
 )
-from rtpipeline.inference.tasks import TaskOptions, dataset_folder, missing_models
+from rtpipeline.inference.tasks import TaskOptions, dataset_folder, labels_of, missing_models
 from rtpipeline.scheduling.worker_process import Message, serve
 
 logger = logging.getLogger(__name__)
@@ -42,39 +42,37 @@ class Segmenter:
         Args:
             request: `image` and `output` (NIfTI files; the output gets uint8 labels on the image's own grid),
                 `scratch` (folder for temporary files), `task`, `fast`, `roi_subset` (names; empty for all),
-                `force_split`, `device` (`cpu`, `mps`, `gpu:N`), `threads`, and TotalSegmentator's
+                `body_only`, `force_split`, `device` (`cpu`, `mps`, `gpu:N`), `threads`, and TotalSegmentator's
                 `nr_thr_resamp`, `nr_thr_saving`, `num_proc_pre`, `num_proc_export`.
 
         Returns:
-            `labels` (label number as text → name), `seconds`, `versions`, `weights_digest`, `device`.
+            `seconds`, `versions`, `weights_digest`, `device`.
 
         Raises:
             ModelError: the weights are missing or damaged, or the task needs a licence.
             RuntimeError: the device is not there, or the network failed.
         """
-        task = TaskOptions(request["task"], request["fast"], tuple(request["roi_subset"]))
+        task = TaskOptions(request["task"], request["fast"], tuple(request["roi_subset"]), request["body_only"])
         check_device(request["device"])
         tempfile.tempdir = request["scratch"]
         digest = self._weights_digest(task)
         limits = Limits(request["threads"], request["num_proc_pre"], request["num_proc_export"])
         started = time.monotonic()
-        labels = self._run(task, request, limits)
+        self._run(task, request, limits)
         seconds = time.monotonic() - started
         logger.info("task %s on %s: %.1f s", task.task, request["device"], seconds)
         return {
-            "labels": labels,
             "seconds": round(seconds, 3),
             "versions": package_versions(),
             "weights_digest": digest,
             "device": request["device"],
         }
 
-    def _run(self, task: TaskOptions, request: Message, limits: Limits) -> dict[str, str]:
+    def _run(self, task: TaskOptions, request: Message, limits: Limits) -> None:
         import nibabel
         import numpy as np
         import torch
         import totalsegmentator.config
-        from totalsegmentator.map_to_binary import class_map
 
         totalsegmentator.config.setup_nnunet()  # nnunetv2 reads its folders when it is imported
         import totalsegmentator.nnunet
@@ -89,7 +87,8 @@ class Segmenter:
                 ml=True,
                 task=task.task,
                 fast=task.fast,
-                roi_subset=list(task.roi_subset) or None,
+                roi_subset=list(labels_of(task).values()) if task.roi_subset else None,
+                body_seg=task.body_only,
                 force_split=request["force_split"],
                 nr_thr_resamp=request["nr_thr_resamp"],
                 nr_thr_saving=request["nr_thr_saving"],
@@ -103,8 +102,6 @@ class Segmenter:
             ) from error
         values = np.asanyarray(segmented.dataobj).astype(np.uint8)
         nibabel.save(nibabel.Nifti1Image(values, segmented.affine), request["output"])
-        wanted = set(task.roi_subset)
-        return {str(label): name for label, name in class_map[task.task].items() if not wanted or name in wanted}
 
     def _weights_digest(self, task: TaskOptions) -> str:
         weights = Path(os.environ["TOTALSEG_WEIGHTS_PATH"])

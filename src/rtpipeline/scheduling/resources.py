@@ -27,6 +27,7 @@ class Resources:
         logs: the folder of the run's logs; a child process writes its own log file below it.
         children: the run's child processes (see `scheduling.children`).
         logger: names the course and the stage in every line.
+        forced: the user asked for this stage to be done again, so nothing of an earlier result is used.
         cancelled: set when the run is to stop; long loops look at it.
         report_progress: called with (done, total) by stages with many parts.
     """
@@ -38,6 +39,7 @@ class Resources:
     logs: Path
     children: ChildProcesses
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+    forced: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
     report_progress: Callable[[int, int], None] = lambda done, total: None
 
