@@ -1,11 +1,15 @@
 """Standard names."""
 
+import csv
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 from rtpipeline.outcome import StageError
-from rtpipeline.structures.names import NameRule, load_rules, standard_name
+from rtpipeline.structures.name_mapping import NameRule, load_rules
+from rtpipeline.structures.names import propose, standard_name
+from rtpipeline.structures.vocabulary import entries
 
 
 @pytest.mark.parametrize(
@@ -88,4 +92,89 @@ def test_a_mapping_that_is_none_is_refused(content: str, tmp_path: Path) -> None
     file = tmp_path / "names.yaml"
     file.write_text(content, encoding="utf-8")
     with pytest.raises(StageError, match=r"names\.yaml"):
+        load_rules(file)
+
+
+SPELLINGS = list(csv.DictReader((Path(__file__).parent / "spellings.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def test_there_are_many_spellings_of_every_language() -> None:
+    counts = {group: sum(row["group"] == group for row in SPELLINGS) for group in {row["group"] for row in SPELLINGS}}
+    assert len(SPELLINGS) >= 300
+    assert all(count >= 20 for count in counts.values()), counts
+    assert sum(row["standard_name"] == "" for row in SPELLINGS) >= 80
+
+
+@pytest.mark.parametrize("row", SPELLINGS, ids=lambda row: f"{row['group']}: {row['drawn']}")
+def test_spellings_from_clinics(row: dict[str, str]) -> None:
+    assert standard_name(row["drawn"]) == row["standard_name"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "standard", "confidence", "reason"),
+    [
+        ("Lung_L", "Lung_L", "certain", "a name of the standard, left"),
+        ("Poumon G", "Lung_L", "certain", "French 'poumon', left"),
+        ("Nerka P", "Kidney_R", "certain", "Polish 'nerka', right"),
+        ("PTV_60", "PTV_6000", "certain", "target volume for 60 Gy"),
+        ("Cord PRV 5mm", "SpinalCord_PRV05", "certain", "English 'cord', planning risk volume"),
+        ("Heart_new", "Heart", "likely", "without 'new'"),
+        ("PTV_56.1", "PTV_5610", "likely", "56.1 Gy"),
+        ("GTV-T", "GTVp", "likely", "target"),
+        ("L5", "VB_L5", "likely", "vertebra"),
+        ("Espohagus", "Esophagus", "possible", "looks like"),
+        ("lung", "", "none", "without a side"),
+        ("heart left", "", "none", "no sides"),
+        ("zRing", "", "none", "no rule"),
+        ("Brain+5mm", "", "none", "margin"),
+    ],
+)
+def test_every_proposal_says_why(drawn: str, standard: str, confidence: str, reason: str) -> None:
+    proposal = propose(drawn)
+    assert (proposal.standard_name, proposal.confidence) == (standard, confidence)
+    assert reason in proposal.reason
+
+
+def test_what_is_only_likely_stays_out_of_tables() -> None:
+    assert standard_name("Heart_new") == standard_name("Espohagus") == ""
+
+
+def test_a_word_of_one_language_means_one_organ() -> None:
+    meanings: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for entry in entries():
+        meanings.setdefault((entry.language, tuple(sorted(entry.words))), set()).add(entry.standard_name)
+    assert {words: names for words, names in meanings.items() if len(names) > 1} == {}
+
+
+def test_every_word_of_the_vocabulary_finds_its_organ() -> None:
+    for entry in entries():
+        name = " ".join(entry.words) + (" left" if entry.kind == "pair" else "")
+        proposal = propose(name)
+        expected = entry.standard_name + ("_L" if entry.kind == "pair" else "")
+        assert proposal.standard_name == expected or "may be" in proposal.reason, (name, proposal)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ";.csv", ".xlsx"])
+def test_the_edited_table_is_a_mapping(suffix: str, tmp_path: Path) -> None:
+    rows = [["roi_name", "count", "standard_name"], ["Heart*", "3", "Heart_PRV"], ["Lunge li", "2", ""]]
+    file = tmp_path / f"names{suffix[-5:].lstrip(';')}"
+    if file.suffix == ".xlsx":
+        book = openpyxl.Workbook()
+        for row in rows:
+            book.active.append(row)
+        book.save(file)
+    else:
+        separator = ";" if suffix.startswith(";") else ","
+        file.write_text("\ufeff" + "\r\n".join(separator.join(row) for row in rows), encoding="utf-8")
+    rules = load_rules(file)
+    assert standard_name("heart*", rules) == "Heart_PRV"
+    assert standard_name("Heart", rules) == "Heart"
+    assert standard_name("Lunge li", rules) == ""
+    assert standard_name("Lunge re", rules) == "Lung_R"
+
+
+def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "names.csv"
+    file.write_text("name,standard\n", encoding="utf-8")
+    with pytest.raises(StageError, match="roi_name"):
         load_rules(file)

@@ -10,7 +10,8 @@ from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtstruct import Roi, read_structure_set
 from rtpipeline.outcome import StageError
-from rtpipeline.structures.names import NameRule, load_rules, standard_name
+from rtpipeline.structures.name_mapping import NameRule, load_rules
+from rtpipeline.structures.names import standard_name
 from rtpipeline.structures.structure import LabelVolume, Structure
 
 CUSTOM_DESCRIPTION = "rtpipeline custom structure"

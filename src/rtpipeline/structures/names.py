@@ -1,6 +1,7 @@
 """Standard names of structures, after the report of AAPM Task Group 263 (doi:10.1016/j.ijrobp.2017.12.013).
 
-A name is given only where a rule is certain; an empty text is better than a wrong organ.
+A name goes into tables only where a rule is certain; an empty text is better than a wrong organ. What is likely or
+possible is proposed by `rtpipeline rois`, for a person to decide.
 """
 
 from __future__ import annotations
@@ -8,106 +9,140 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from pathlib import Path
+from typing import Literal
 
-import yaml
+from rtpipeline.structures.name_mapping import NameRule
+from rtpipeline.structures.numbered import bone, target, without_prv
+from rtpipeline.structures.vocabulary import STANDARD, Match, all_words, matches, spellings
 
-from rtpipeline.outcome import StageError
-from rtpipeline.structures.vocabulary import LATERALITY, PAIRED, PLURALS, SINGLE
+Confidence = Literal["certain", "likely", "possible", "none"]
 
-TARGET = re.compile(r"^(gtv|ctv|itv|ptv|igtv|ictv)(p|n|m|sb)?([1-9])?(?: ?(\d{2,4})( ?c?gy)?)?$")
-VERTEBRA = re.compile(r"^(?:vertebrae?|vb) ?([ctls]) ?0?(\d{1,2})$")
-RIB = re.compile(r"^rib (?:(left|right) )?0?(\d{1,2})(?: (left|right))?$")
-WORDS = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])|[a-z]+|\d+|[^\W\d_]+")
-LARGEST_VERTEBRA = {"C": 7, "T": 13, "L": 6, "S": 5}
+_DRAWN_BY = (
+    "auto",
+    "automatic",
+    "manual",
+    "man",
+    "ai",
+    "dl",
+    "ts",
+    "ct",
+    "mr",
+    "mri",
+    "oar",
+    "organ",
+    "roi",
+    "contour",
+)
+_VERSIONS = ("final", "new", "old", "copy", "edit", "edited", "v")
+_QUALIFIERS = frozenset((*_DRAWN_BY, *_VERSIONS))
+"""Words that say how or where an organ was drawn, not which one it is."""
+_SIMILARITY = 0.87
+_SHORTEST_MISSPELLING = 6
 
 
 @dataclass(frozen=True)
-class NameRule:
-    """One line of the user's mapping: a shell pattern of names, without regard to case, and what it stands for."""
+class NameProposal:
+    """What a drawn name may stand for.
 
-    pattern: str
+    Attributes:
+        standard_name: TG-263 name; empty where there is none.
+        confidence: `certain` ones go into tables; `likely` and `possible` ones are for a person to decide.
+        reason: why, in a few words.
+    """
+
     standard_name: str
+    confidence: Confidence
+    reason: str
 
 
 def standard_name(roi_name: str, rules: Sequence[NameRule] = ()) -> str:
-    """The TG-263 name of a structure, or an empty text where no rule is certain.
+    """The TG-263 name of a structure, or an empty text where no rule is certain (see `propose`)."""
+    proposal = propose(roi_name, rules)
+    return proposal.standard_name if proposal.confidence == "certain" else ""
+
+
+def propose(roi_name: str, rules: Sequence[NameRule] = ()) -> NameProposal:
+    """The TG-263 name that a drawn name may stand for.
 
     The user's rules come first, in their order. Then: targets with their number and dose level (`ptv1 54Gy` →
-    `PTV1_5400`, in cGy; two digits without a unit are Gy), vertebrae, ribs, and a vocabulary of organs in English and
-    in TotalSegmentator's names, with laterality (`Lung-Left` → `Lung_L`) and plurals (`kidneys` → `Kidneys`).
+    `PTV1_5400`, in cGy; two digits without a unit are Gy), vertebrae, ribs, and a vocabulary of organs in several
+    languages, with side (`Lung-Left`, `Poumon G` → `Lung_L`), plurals (`kidneys` → `Kidneys`) and planning risk volumes
+    (`Cord PRV 5mm` → `SpinalCord_PRV05`).
     """
     name = roi_name.strip().lower()
     for rule in rules:
-        if fnmatchcase(name, rule.pattern.lower()):
-            return rule.standard_name
-    plain = re.sub(r"[^a-z0-9.]+", " ", name).strip()
-    words = " ".join(word.lower() for word in WORDS.findall(roi_name))
-    return _target(plain) or _bone(words) or _organ(words)
+        if name == rule.pattern.lower() if rule.exact else fnmatchcase(name, rule.pattern.lower()):
+            return NameProposal(rule.standard_name, "certain", f"your mapping of {rule.pattern!r}")
+    return _by_rules(roi_name)
 
 
-@lru_cache(maxsize=8)
-def load_rules(file: Path) -> tuple[NameRule, ...]:
-    """Read the user's mapping: a YAML file of `pattern: standard name` lines.
-
-    Raises:
-        StageError: the file cannot be read, or is not a mapping of texts to texts.
-    """
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StageError(f"structures.names: {file} cannot be read as YAML: {error}") from error
-    if content is None:
-        return ()
-    texts = isinstance(content, dict) and all(
-        isinstance(key, str) and isinstance(value, str) for key, value in content.items()
-    )
-    if not texts:
-        raise StageError(
-            f"structures.names: {file} must hold lines of the form `pattern: standard name`; put both in quotes "
-            "where they are not plain words"
-        )
-    return tuple(NameRule(pattern, name) for pattern, name in content.items())
+@lru_cache(maxsize=4096)
+def _by_rules(roi_name: str) -> NameProposal:
+    plain = re.sub(r"[^a-z0-9.,]+", " ", roi_name.lower()).strip()
+    variants = spellings(roi_name)
+    found = target(plain) or next(filter(None, (bone(" ".join(words)) for words in variants)), None)
+    if found is not None:
+        name, certain, reason = found
+        return NameProposal(name, "certain" if certain else "likely", reason)
+    if "+" in roi_name:
+        return NameProposal("", "none", "made of several structures, or with a margin")
+    for propose_organ in (_organ, _qualified_organ, _misspelt_organ):
+        proposals = [proposal for words in variants if (proposal := propose_organ(words)) is not None]
+        if proposals:
+            return proposals[0]
+    return NameProposal("", "none", "no rule knows this name")
 
 
-def _target(plain: str) -> str:
-    """A target volume: kind, classifier (primary, node, metastasis, boost bed), number, dose in cGy."""
-    compact = re.sub(r"(?<=[a-z]) (?=[1-9](?: |$))", "", plain)
-    match = TARGET.match(re.sub(r"^(i?[gcp]tv|itv) (p|n|m|sb)(?=\d|\b)", r"\1\2", compact))
-    if match is None:
-        return ""
-    kind, classifier, number, dose, unit = match.groups()
-    name = kind.upper() + (classifier or "") + (number or "")
-    if dose is None:
-        return name
-    level = int(dose)
-    unit = (unit or "").strip()
-    if len(dose) == 2 and unit != "cgy" and level >= 20:
-        return f"{name}_{level * 100}"
-    if len(dose) == 4 and unit != "gy":
-        return f"{name}_{level}"
-    return ""
+def _organ(words: Sequence[str]) -> NameProposal | None:
+    """The organ that these words are, all of them."""
+    text, suffix = without_prv(" ".join(words))
+    found = matches(text.split())
+    names = {match.standard_name for match in found}
+    if len(names) > 1:
+        return NameProposal("", "none", f"may be {' or '.join(sorted(filter(None, names)) or ['several organs'])}")
+    if not names:
+        return None
+    name = next(iter(names))
+    if name:
+        return NameProposal(name + suffix, "certain", _reason(found[0]) + (", planning risk volume" if suffix else ""))
+    entry = found[0].entry
+    if entry.kind == "pair":
+        return NameProposal("", "none", f"{entry.standard_name} without a side: left, right or both")
+    return NameProposal("", "none", f"{entry.standard_name} has no sides")
 
 
-def _bone(words: str) -> str:
-    vertebra = VERTEBRA.match(words)
-    if vertebra is not None:
-        region, number = vertebra.group(1).upper(), int(vertebra.group(2))
-        return f"VB_{region}{number}" if 1 <= number <= LARGEST_VERTEBRA[region] else ""
-    rib = RIB.match(words)
-    if rib is not None and (rib.group(1) is None) != (rib.group(3) is None):
-        side = (rib.group(1) or rib.group(3))[0].upper()
-        return f"Rib{int(rib.group(2)):02d}_{side}" if 1 <= int(rib.group(2)) <= 12 else ""
-    return ""
+def _qualified_organ(words: Sequence[str]) -> NameProposal | None:
+    """An organ with words beside it that do not change which one it is."""
+    kept = [word for word in words if word not in _QUALIFIERS and not word.isdigit()]
+    dropped = [word for word in words if word not in kept]
+    proposal = _organ(kept) if dropped and kept else None
+    if proposal is None or not proposal.standard_name:
+        return proposal
+    return NameProposal(proposal.standard_name, "likely", f"{proposal.reason}; without {' '.join(dropped)!r}")
 
 
-def _organ(words: str) -> str:
-    sides = {LATERALITY[word] for word in words.split() if word in LATERALITY}
-    rest = " ".join(word for word in words.split() if word not in LATERALITY)
-    if not sides:
-        return SINGLE.get(rest) or PLURALS.get(rest) or ""
-    if len(sides) == 1 and rest in PAIRED:
-        return f"{PAIRED[rest]}_{sides.pop()}"
-    return SINGLE.get(words, "")
+def _misspelt_organ(words: Sequence[str]) -> NameProposal | None:
+    """An organ one of whose words is nearly that of the vocabulary."""
+    known = all_words()
+    corrected = []
+    for word in words:
+        long = len(word) >= _SHORTEST_MISSPELLING and word not in known
+        near = get_close_matches(word, sorted(known), n=1, cutoff=_SIMILARITY) if long else []
+        corrected.append(near[0] if near else word)
+    if corrected == list(words):
+        return None
+    proposal = _organ(corrected) or _qualified_organ(corrected)
+    if proposal is None or not proposal.standard_name:
+        return None
+    return NameProposal(proposal.standard_name, "possible", f"looks like {' '.join(corrected)!r}")
+
+
+def _reason(match: Match) -> str:
+    side = {"L": ", left", "R": ", right", "": ""}[match.side]
+    word = " ".join(match.entry.words)
+    if match.entry.language == STANDARD:
+        return f"a name of the standard{side}"
+    return f"{match.entry.language.capitalize()} {word!r}{side}"
