@@ -41,9 +41,10 @@ _DATES = (
 )
 _TOKEN = re.compile(r"[^\W_]+")
 _COMMON_WORDS = """
-    abdomen anon anonymised anonymized anonymous axial body bone boost brain breast case chest demo head heart
-    kidney left liver lung model mri neck none patient pelvis pet phantom phase physician plan primary prostate
-    right scan skin spine station study target test thorax tumor tumour unknown
+    abdomen anon anonymised anonymized anonymous axial body bone boost brain breast case chest clinic demo dose
+    head heart hospital image institution kidney left liver lung machine model mri neck none operator patient
+    pelvis pet phantom phase physician plan primary prostate right scan series skin spine station structure
+    study target test thorax tumor tumour unknown
 """
 """Words that say nothing of a person although they may stand in the place of a name."""
 _COMMON = frozenset(_COMMON_WORDS.split())

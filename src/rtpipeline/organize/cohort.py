@@ -94,16 +94,18 @@ def organize(
     )
     earlier = _courses_of_manifest(cohort)
     known_names = {(patient, name.rsplit("_", 1)[1]): name for patient, name in earlier}
-    plans, unused, warnings = _all_courses(
-        index.files, settings, {} if key else known_names, read_overrides(settings.overrides)
-    )
+    overrides = read_overrides(settings.overrides)
     pseudonyms = None
     if key is not None and key_file is not None:
         stored.chmod(OWNER_ONLY)
-        pseudonyms = pseudonyms_for(key, key_file, index.files, plans, dicom_root)
-        plans = [pseudonyms.plan(plan, known_names) for plan in plans]
-        unused = [pseudonyms.unused(one) for one in unused]
-        warnings = [pseudonyms.sentence(warning) for warning in warnings]
+        planned = _all_courses(index.files, settings, {}, {})
+        pseudonyms = pseudonyms_for(key, key_file, index.files, planned[0], dicom_root)
+        if overrides:
+            decisions = pseudonyms.original_decisions(overrides, planned[0], known_names)
+            planned = _all_courses(index.files, settings, {}, decisions)
+        plans, unused, warnings = pseudonyms.told(planned, known_names)
+    else:
+        plans, unused, warnings = _all_courses(index.files, settings, known_names, overrides)
     plans, unused = _wanted(plans, unused, settings.course_filter)
     plans = _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
     writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms)

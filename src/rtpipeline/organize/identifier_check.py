@@ -25,6 +25,7 @@ from rtpipeline.tables.parquet import read_parquet
 _UID = re.compile(r"\d+(?:\.\d+){2,}")
 _TOKEN = re.compile(r"[^\W_]+")
 _NIFTI_HEADER_BYTES = 352
+_PARTS = re.compile(r"[\s\"'<>,;]+")
 _FEW = 5
 
 
@@ -85,6 +86,8 @@ def find_identifiers(cohort: CohortFiles, logs: Path, pseudonyms: Pseudonyms) ->
             if any(uid in pseudonyms.uids and not uid.startswith(STANDARD_UIDS) for uid in _UID.findall(text)):
                 findings.add(Finding(name, "UID"))
             kinds = [*everywhere.kinds_in(text)]
+            if any(part in pseudonyms.paths for part in _PARTS.split(text) if "/" in part):
+                kinds.append("file path")
             if patient in own and path.suffix != ".html":
                 kinds += own[patient].kinds_in(text)
             findings |= {Finding(name, kind) for kind in kinds}

@@ -25,6 +25,7 @@ from rtpipeline.organize.description import CoursePlan
 from rtpipeline.organize.duplicates import Unused
 from rtpipeline.organize.index import IndexedFile
 from rtpipeline.organize.names import UNDATED
+from rtpipeline.organize.overrides import CourseOverride
 from rtpipeline.outcome import StageError
 from rtpipeline.pseudonyms import Key, Translation, open_key
 
@@ -131,14 +132,46 @@ class Pseudonyms:
         """
         description = plan.description
         translation = self.of(description.patient_id, description.patient)
-        content = self._translated(description.model_dump(), "", translation)
         start = translation.date(description.start_date) if description.start_date else ""
         digest = self.key.code("course", description.course.rsplit("_", 1)[1], 8)
+        course = known_names.get((translation.patient, digest), f"{start[:7] or UNDATED}_{digest}")
+        named = {plan.key: f"{translation.patient}/{course}"}
+        content = self._translated(description.model_dump(), "", translation, named)
         content["patient"] = content["patient_id"] = translation.patient
-        content["course"] = known_names.get((translation.patient, digest), f"{start[:7] or UNDATED}_{digest}")
+        content["course"] = course
         content["dose_decision"]["label"] = description.dose_decision.label
         files = {self._file_name(name): file for name, file in plan.files.items()}
         return replace(plan, description=CourseDescription.model_validate(content), files=dict(sorted(files.items())))
+
+    def told(
+        self,
+        planned: tuple[Sequence[CoursePlan], Sequence[Unused], Sequence[str]],
+        known_names: Mapping[tuple[str, str], str],
+    ) -> tuple[list[CoursePlan], list[Unused], list[str]]:
+        """Courses, unused files and warnings, decided with the original identifiers, told without them."""
+        plans, unused, warnings = planned
+        return (
+            [self.plan(plan, known_names) for plan in plans],
+            [self.unused(one) for one in unused],
+            [self.sentence(warning) for warning in warnings],
+        )
+
+    def original_decisions(
+        self,
+        decisions: Mapping[str, CourseOverride],
+        plans: Iterable[CoursePlan],
+        known_names: Mapping[tuple[str, str], str],
+    ) -> dict[str, CourseOverride]:
+        """A user's decisions, who sees only pseudonyms, with the original names of courses and UIDs."""
+        courses = {self.plan(plan, known_names).key: plan.key for plan in plans}
+        uids = {self.key.uid(uid): uid for uid in self.uids}
+        return {
+            courses.get(course, course): CourseOverride(
+                doses=[uids.get(uid, uid) for uid in one.doses],
+                plans=None if one.plans is None else [uids.get(uid, uid) for uid in one.plans],
+            )
+            for course, one in decisions.items()
+        }
 
     def unused(self, unused: Unused) -> Unused:
         """An unused file with a reason that names nobody."""
@@ -183,11 +216,11 @@ class Pseudonyms:
     def _by_pseudonym(self) -> dict[str, Translation]:
         return {translation.patient: translation for translation in self.translations.values()}
 
-    def _translated(self, value: Any, name: str, translation: Translation) -> Any:
+    def _translated(self, value: Any, name: str, translation: Translation, named: Mapping[str, str]) -> Any:
         if isinstance(value, dict):
-            return {key: self._translated(item, key, translation) for key, item in value.items()}
+            return {key: self._translated(item, key, translation, named) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._translated(item, name, translation) for item in value]
+            return [self._translated(item, name, translation, named) for item in value]
         if not isinstance(value, str) or name in _FIXED:
             return value
         if name.endswith(("_uid", "_uids")):
@@ -196,6 +229,8 @@ class Pseudonyms:
             return translation.date(value) if value else ""
         if name in _NAMES_OF_FILES:
             return self._file_name(value)
+        for original, pseudonym in named.items():
+            value = value.replace(original, pseudonym)
         return self.sentence(value, translation)
 
     def _file_name(self, name: str) -> str:
