@@ -12,8 +12,10 @@ from rtpipeline.course import (
     CourseDescription,
     CourseFiles,
     Dose,
+    DoseDecision,
     ImageSeries,
     Plan,
+    Prescription,
     StructureSet,
 )
 from rtpipeline.organize.dose_decision import Decision, decide
@@ -103,6 +105,26 @@ def plan_course(
     )
     _add_root_files(files, primary, plan, decided.doses)
     return CoursePlan(description, dict(sorted(files.items())), decided.doses if len(decided.doses) > 1 else ())
+
+
+def without_dose(plan: CoursePlan, reason: str) -> CoursePlan:
+    """The course with its doses undecided, for a reason that was found when they were to be added."""
+    description = plan.description
+    undecided = DoseDecision(
+        label="ambiguous",
+        reason=f"{reason}; take the dose that is wrong out of the input, or leave it out in organize.overrides",
+        left_out=(
+            *description.dose_decision.left_out,
+            *(f"dose {uid}: undecided" for uid in description.dose_decision.used_dose_uids),
+        ),
+    )
+    changed = {
+        "dose_decision": undecided,
+        "prescription": Prescription(),
+        "doses": tuple(dose.model_copy(update={"used": False}) for dose in description.doses),
+        "warnings": (*description.warnings, f"no dose is used: {undecided.reason}"),
+    }
+    return replace(plan, description=description.model_copy(update=changed), summed=())
 
 
 def with_other_contents(plan: CoursePlan, others: Mapping[str, Sequence[IndexedFile]]) -> CoursePlan:

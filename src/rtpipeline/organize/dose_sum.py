@@ -9,6 +9,11 @@ import numpy as np
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid, Volume
 from rtpipeline.imaging.resampling import resample
 
+LARGEST_UNION = 2.0**28
+"""Voxels: two meters at 3 mm in every direction. Doses that lie further apart are not of one patient."""
+LARGEST_SIDE = 2**16 - 1
+"""Rows and columns that DICOM can count (VR US)."""
+
 _LATTICE_TOLERANCE = 1e-3
 """Two lattices are one if their voxel centres differ by less than this part of a voxel."""
 
@@ -24,14 +29,17 @@ def sum_of(doses: Sequence[Volume]) -> Volume:
         doses: in Gy, in one patient coordinate system.
 
     Raises:
-        ValueError: no dose was given.
+        ValueError: no dose was given, or the union of their grids is larger than any dose is.
     """
     if not doses:
         raise ValueError("there are no doses to add")
     grid = union_grid([dose.grid for dose in doses])
+    if np.prod(grid.shape, dtype=float) > LARGEST_UNION or max(grid.shape) > LARGEST_SIDE:
+        raise ValueError(f"the grid that holds all of them would have {' x '.join(map(str, grid.shape))} voxels")
     total = np.zeros(grid.shape)
     for dose in doses:
-        total += resample(dose, grid, interpolation="linear", outside=0.0).values
+        same = dose.grid.same_as(grid)  # interpolation at voxel centres of oblique grids rounds the last digits
+        total += dose.values if same else resample(dose, grid, interpolation="linear", outside=0.0).values
     return Volume(grid, total)
 
 

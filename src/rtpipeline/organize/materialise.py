@@ -21,7 +21,7 @@ from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtdose import read_dose, write_dose
 from rtpipeline.organize.copying import copy_file
-from rtpipeline.organize.description import CoursePlan
+from rtpipeline.organize.description import CoursePlan, without_dose
 from rtpipeline.organize.dose_sum import sum_of
 from rtpipeline.organize.index import IndexedFile
 from rtpipeline.organize.pseudonymise import Pseudonyms
@@ -34,6 +34,10 @@ DOSE_SUM_VERSION = 1
 """Counts up when the same doses give another sum."""
 
 _OWN_FOLDERS = ("CT", "MR", "PT", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "RTRECORD", "OTHER_CONTENT")
+
+
+class DoseSumError(StageError):
+    """The doses of a course cannot be added."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +78,21 @@ class Writing:
 
 
 def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
-    """Bring a course folder to what `plan` says.
+    """Bring a course folder to what `plan` says; a course whose doses cannot be added gets none, and says why.
 
     Returns:
         The course, and whether anything was changed.
 
     Raises:
-        StageError: a file of the input cannot be copied, doses cannot be summed, or the work was cancelled.
+        StageError: a file of the input cannot be copied, or the work was cancelled.
     """
+    try:
+        return _write(plan, writing)
+    except DoseSumError as error:
+        return _write(without_dose(plan, str(error)), writing)
+
+
+def _write(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
     files = CourseFiles(writing.outdir / plan.description.patient / plan.description.course)
     course = Course(files, plan.description)
     text = plan.description.model_dump_json(indent=1) + "\n"
@@ -204,10 +215,11 @@ def _write_sum(plan: CoursePlan, path: Path, parts: Mapping[str, Path]) -> None:
             source_dose_uids=[uids[name] for name in parts],
             entropy=plan.description.patient_id,
         )
-    except DicomError as error:
-        raise StageError(
-            f"{plan.key}: its doses cannot be added: {error}; take the dose that is wrong out of the input"
-        ) from error
+    except (DicomError, ValueError) as error:
+        reason = str(error)
+        for name, part in parts.items():
+            reason = reason.replace(str(part), name)  # the same sentence wherever the output lies
+        raise DoseSumError(f"its doses cannot be added: {reason}") from error
 
 
 def _publish(staging: Path, names: list[str], extra: list[str], files: CourseFiles) -> None:
