@@ -263,6 +263,10 @@ class CourseFiles:
         """One row per ROI: ok, empty, outside, failed, with the reason."""
         return self.folder / "dvh_status.parquet"
 
+    @property
+    def prescriptions(self) -> Path:
+        return self.folder / "prescriptions.parquet"
+
     # metadata, quality control
     @property
     def case_metadata(self) -> Path:
@@ -287,6 +291,10 @@ class CourseFiles:
     @property
     def structure_comparison(self) -> Path:
         return self.folder / "qc_reports" / "structure_comparison.parquet"
+
+    @property
+    def structure_comparison_dose(self) -> Path:
+        return self.folder / "qc_reports" / "structure_comparison_dose.parquet"
 
     # radiomics
     @property

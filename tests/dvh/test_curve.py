@@ -179,3 +179,11 @@ def test_more_volume_than_there_is_has_no_dose() -> None:
     curve = curve_of(SOLIDS[0].contours(1.0), linear_dose("z", (2.0, 2.0, 2.0)), 1.0)
     with pytest.raises(ValueError, match="more than the structure"):
         curve.dose_at(8.0)
+
+
+def test_a_curve_that_drops_at_one_dose_is_thinned() -> None:
+    """A homogeneous dose: the whole volume gets 60 Gy, none gets more."""
+    doses, volumes = np.array([0.0, 30.0, 60.0, 60.0]), np.array([8.0, 8.0, 8.0, 0.0])
+    thin = DoseVolumeCurve(doses, volumes, 8.0, 1.0, 60.0, 60.0, 60.0).thinned()
+    assert thin.volume_cm3[0] == 8.0
+    assert thin.dose_gy[-1] == 60.0

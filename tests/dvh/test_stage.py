@@ -39,7 +39,9 @@ def test_a_course_without_dose_is_skipped_with_the_reason(courses: dict[str, Cou
 
 def test_without_a_prescription_relative_metrics_are_missing(courses: dict[str, Course], tmp_path: Path) -> None:
     course = courses["DEMO-001"]
-    unprescribed = replace(course, description=course.description.model_copy(update={"prescription": Prescription()}))
+    plans = tuple(plan.model_copy(update={"prescriptions": ()}) for plan in course.description.plans)
+    removed = {"prescription": Prescription(), "plans": plans}
+    unprescribed = replace(course, description=course.description.model_copy(update=removed))
     assert run_stage(dvh.run, unprescribed, staging=tmp_path).status == "ok"
     found = rows(CourseFiles(tmp_path).dvh_metrics)
     assert not any("Rx" in row["metric"] or row["unit"] == "% of prescription" for row in found)

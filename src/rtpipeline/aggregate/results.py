@@ -18,10 +18,14 @@ from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.provenance import stamp
 from rtpipeline.tables.definitions.cohort import COLUMN_DICTIONARY, COVERAGE
-from rtpipeline.tables.definitions.dvh import DVH_METRICS
+from rtpipeline.tables.definitions.dvh import DVH_METRICS, PRESCRIPTIONS
 from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS
 from rtpipeline.tables.definitions.organize import UNUSED_FILES
-from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL, STRUCTURE_COMPARISON
+from rtpipeline.tables.definitions.quality_control import (
+    QUALITY_CONTROL,
+    STRUCTURE_COMPARISON,
+    STRUCTURE_COMPARISON_DOSE,
+)
 from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_MR, RADIOMICS_PET
 from rtpipeline.tables.dictionary import defined_tables, dictionary
 from rtpipeline.tables.excel import write_workbook
@@ -48,6 +52,7 @@ def _quality_control(configuration: Configuration) -> bool:
 
 SOURCES = (
     Source(DVH_METRICS, "dvh", lambda files: files.dvh_metrics, _dvh),
+    Source(PRESCRIPTIONS, "dvh", lambda files: files.prescriptions, _dvh, always=False),
     Source(CASE_METADATA, "metadata", lambda files: files.case_metadata_table, _metadata),
     Source(FRACTIONS, "metadata", lambda files: files.fractions, _metadata, always=False),
     Source(RADIOMICS_CT, "radiomics", lambda files: files.radiomics_ct, _radiomics, always=False),
@@ -58,6 +63,13 @@ SOURCES = (
         STRUCTURE_COMPARISON,
         "quality_control",
         lambda files: files.structure_comparison,
+        _quality_control,
+        always=False,
+    ),
+    Source(
+        STRUCTURE_COMPARISON_DOSE,
+        "quality_control",
+        lambda files: files.structure_comparison_dose,
         _quality_control,
         always=False,
     ),

@@ -129,6 +129,8 @@ def _described(schema: dict[str, Any]) -> str:
         return f"`{schema['const']}`"
     if schema["type"] == "array":
         return f"list of {_described(schema['items'])}"
+    if schema["type"] == "object":
+        return f"mapping of text to {_described(schema['additionalProperties'])}"
     words = {"integer": "integer", "number": "number", "boolean": "true, false", "string": "text", "null": "null"}
     word = "path" if schema.get("format") == "path" else words[schema["type"]]
     limits = [("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤")]

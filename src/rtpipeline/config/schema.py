@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from rtpipeline.config.dose_metrics import dose_metric
 
 
 class Section(BaseModel):
@@ -66,6 +68,12 @@ def _not_a_switch(value: Any) -> Any:
     return value
 
 
+def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        dose_metric(name)
+    return names
+
+
 def _one_or_many(value: Any) -> Any:
     """A single value stands for a list of one."""
     return (value,) if isinstance(value, (str, int, float)) else value
@@ -77,10 +85,12 @@ Count = Annotated[int, Field(ge=1), BeforeValidator(_not_a_switch)]
 CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_not_a_switch)]
 AutomaticCount = Annotated[Count | None, BeforeValidator(_automatic)]
 NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_a_switch)]
+PositiveNumber = Annotated[float, Field(gt=0), BeforeValidator(_not_a_switch)]
 Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_a_switch)]
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(_not_a_switch)]
 Device = Annotated[Literal["gpu", "cpu", "mps"], BeforeValidator(_device)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+DoseMetrics = Annotated[Texts, AfterValidator(_known_metrics)]
 
 
 WorkerCount = Annotated[AutomaticCount, Field(validation_alias=AliasChoices("max_workers", "workers"))]
@@ -245,6 +255,12 @@ class DvhSection(Section):
     """Run the stage."""
     minimum_dose_coverage_fraction: Fraction = 0.99
     """Metrics of the whole structure are withheld where the dose grid covers less of it."""
+    metrics: DoseMetrics = ()
+    """Further metrics, for example `[D95%, D2cc, V20Gy[cc], V95%, Dmean, gEUD(a=8), EQD2:Dmean]`: `[Gy]`, `[%]` or
+    `[cc]` at the end is the unit, `V95%` refers to the prescription, `EQD2:` and `BED:` need `alpha_beta_gy`."""
+    alpha_beta_gy: dict[str, PositiveNumber] = {}
+    """α/β in Gy by patterns of structure names, the first that fits, for example `{"?TV*": 10, "SpinalCord*": 2, "*":
+    3}`; structures that none fits have no EQD2 and BED."""
 
 
 class MetadataSection(Section):

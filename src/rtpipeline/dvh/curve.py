@@ -73,6 +73,7 @@ def _thin(x: FloatArray, y: FloatArray, tolerance: float) -> NDArray[np.intp]:
     kept = np.array([0, len(x) - 1]) if len(x) > 1 else np.arange(len(x))
     while len(kept) > 1:
         deviation = np.abs(y - np.interp(x, x[kept], y[kept]))
+        deviation[kept] = 0.0  # also where the curve drops at one dose, so that one of two points has another volume
         segment = np.searchsorted(kept, np.arange(len(x)), side="right") - 1
         order = np.lexsort((-deviation, segment))
         first = np.searchsorted(segment[order], np.arange(len(kept)))

@@ -8,6 +8,7 @@ from rtpipeline.dvh.curve import DoseVolumeCurve
 from rtpipeline.imaging.cell_coverage import coverage
 from rtpipeline.imaging.cell_kernel import (
     COVERED,
+    UNCOVERED,
     Ladder,
     LinearField,
     Placement,
@@ -112,6 +113,11 @@ class DoseHistogram:
             *grid.pixel_spacing_mm,
             parts,
         )
+
+    @property
+    def volume_mm3(self) -> float:
+        """Volume of all cells that were added, within the dose grid or not."""
+        return float(self.ladder.totals[COVERED] + self.ladder.totals[UNCOVERED])
 
     @property
     def fractions(self) -> FloatArray:

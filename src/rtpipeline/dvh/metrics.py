@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
-
+from rtpipeline.config.dose_metrics import DoseMetric
+from rtpipeline.dvh.conformity import IsodoseVolumes, conformity_metrics
 from rtpipeline.dvh.curve import DoseVolumeCurve
+from rtpipeline.dvh.fractionation import Equieffective
+from rtpipeline.dvh.metric import INCOMPLETE, NOT_DEFINED, OK, TOO_SMALL, WITHHELD, Metric, defined, without_repeats
+from rtpipeline.dvh.requested import EQUIEFFECTIVE, requested_metrics
 
 DOSE_AT_PERCENT = (99, 98, 95, 50, 5, 2, 1)
 DOSE_AT_CM3 = (0.03, 0.1, 1.0, 2.0, 5.0, 10.0)
@@ -21,41 +24,6 @@ RELATIVE_DOSES = ("Dmean", "Dmax", "Dmin", "D99", "D98", "D95", "D50", "D2")
 
 FULLY_COVERED = 1.0 - 1e-6
 
-OK = "ok"
-WITHHELD = "withheld: the dose grid does not cover the structure"
-INCOMPLETE = "of the covered part"
-TOO_SMALL = "the structure is smaller"
-NOT_DEFINED = "not defined for this dose"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One measured value.
-
-    Attributes:
-        name: for example `D95`, `V20Gy`, `D0.03cc`, `V95%Rx`.
-        unit: `Gy`, `% of prescription`, `%` of the volume, `cm3`, `Gy cm3`, or empty.
-        value: None where it is withheld or does not exist.
-        status: `ok`, or why there is no value or what it is a value of.
-    """
-
-    name: str
-    unit: str
-    value: float | None
-    status: str = OK
-
-    @property
-    def column(self) -> str:
-        """Name of its column in the wide table."""
-        columns = {
-            "Gy": f"{self.name}Gy",
-            "% of prescription": f"{self.name}%",
-            "%": f"{self.name} (%)",
-            "cm3": f"{self.name} (cm³)",
-            "Gy cm3": f"{self.name}_Gycm3",
-        }
-        return columns.get(self.unit, self.name)
-
 
 def metrics_of(
     curve: DoseVolumeCurve,
@@ -63,6 +31,9 @@ def metrics_of(
     highest_dose_gy: float,
     prescription_gy: float | None,
     minimum_coverage_fraction: float,
+    isodoses: IsodoseVolumes | None = None,
+    requested: Sequence[DoseMetric] = (),
+    equieffective: Equieffective | None = None,
 ) -> list[Metric]:
     """All metrics of a structure.
 
@@ -78,40 +49,46 @@ def metrics_of(
         highest_dose_gy: of the whole dose grid; volumes are given for doses up to it.
         prescription_gy: prescribed dose that relative metrics refer to; without it there are none.
         minimum_coverage_fraction: 0 to 1.
+        isodoses: of the whole dose grid, for a target; None for other structures.
+        requested: what the configuration asks for beyond the metrics that every structure has.
+        equieffective: the curve of EQD2; None where the structure has no α/β.
     """
     volume = Metric("Volume", "cm3", curve.volume_total_cm3)
     dependent = list(_dose_metrics(curve, highest_dose_gy))
     if prescription_gy is not None:
         dependent += _relative_metrics(curve, dependent, prescription_gy)
+        if isodoses is not None and curve.covered_cm3 > 0:
+            dependent += conformity_metrics(curve, isodoses, prescription_gy)
+    asked = (*EQUIEFFECTIVE, *requested)
+    dependent = without_repeats([*dependent, *requested_metrics(asked, curve, prescription_gy, equieffective)])
     if curve.coverage_fraction <= 0 or curve.coverage_fraction < minimum_coverage_fraction:
-        dependent = [Metric(metric.name, metric.unit, None, WITHHELD) for metric in dependent]
+        dependent = [replace(metric, value=None, status=WITHHELD) for metric in dependent]
     elif curve.coverage_fraction < FULLY_COVERED:
         dependent = [
-            Metric(metric.name, metric.unit, metric.value, INCOMPLETE if metric.status == OK else metric.status)
-            for metric in dependent
+            replace(metric, status=INCOMPLETE if metric.status == OK else metric.status) for metric in dependent
         ]
     return [volume, *dependent]
 
 
 def _dose_metrics(curve: DoseVolumeCurve, highest_dose_gy: float) -> Iterator[Metric]:
     yield from (
-        _defined("Dmean", "Gy", curve.mean_gy),
-        _defined("Dmax", "Gy", curve.maximum_gy),
-        _defined("Dmin", "Gy", curve.minimum_gy),
+        defined("Dmean", "Gy", curve.mean_gy),
+        defined("Dmax", "Gy", curve.maximum_gy),
+        defined("Dmin", "Gy", curve.minimum_gy),
     )
     at_percent = {percent: _dose_at(curve, percent / 100 * curve.covered_cm3) for percent in DOSE_AT_PERCENT}
     for percent, dose in at_percent.items():
-        yield _defined(f"D{percent}", "Gy", dose)
+        yield defined(f"D{percent}", "Gy", dose)
     for volume in DOSE_AT_CM3:
         name = f"D{volume:g}cc"
         if volume > curve.covered_cm3:
             yield Metric(name, "Gy", None, TOO_SMALL)
         else:
-            yield _defined(name, "Gy", _dose_at(curve, volume))
+            yield defined(name, "Gy", _dose_at(curve, volume))
     median = at_percent[50]
-    yield _defined("HI", "", (at_percent[2] - at_percent[98]) / median if median > 0 else math.nan)
-    yield _defined("Spread", "Gy", curve.maximum_gy - curve.minimum_gy)
-    yield _defined("IntegralDose", "Gy cm3", curve.mean_gy * curve.covered_cm3)
+    yield defined("HI", "", (at_percent[2] - at_percent[98]) / median if median > 0 else math.nan)
+    yield defined("Spread", "Gy", curve.maximum_gy - curve.minimum_gy)
+    yield defined("IntegralDose", "Gy cm3", curve.mean_gy * curve.covered_cm3)
     for dose in volume_doses_gy(highest_dose_gy):
         yield from _volumes(curve, f"V{dose:g}Gy", dose)
 
@@ -148,7 +125,3 @@ def _volumes(curve: DoseVolumeCurve, name: str, dose_gy: float) -> list[Metric]:
 
 def _dose_at(curve: DoseVolumeCurve, volume_cm3: float) -> float:
     return curve.dose_at(volume_cm3) if curve.covered_cm3 > 0 else math.nan
-
-
-def _defined(name: str, unit: str, value: float) -> Metric:
-    return Metric(name, unit, float(value)) if np.isfinite(value) else Metric(name, unit, None, NOT_DEFINED)

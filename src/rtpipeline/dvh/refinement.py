@@ -12,9 +12,9 @@ from rtpipeline.imaging.grid import FloatArray
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.slabs import SlabStack
 
-TOLERANCE = 5e-4
+TOLERANCE = 1e-3
 """Cells are halved until a curve changes by less than this: of the volume, or of the largest dose of the grid."""
-FIRST_CELLS = 25_000
+FIRST_CELLS = 20_000
 """About as many cells as a structure is cut into at first; each halving makes eight of one."""
 MOST_CELLS = 8_000_000
 SMALLEST_EDGE_MM = 0.1

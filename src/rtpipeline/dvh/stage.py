@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rtpipeline.config import Configuration
+from rtpipeline.config import Configuration, SelectionSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.rtdose import read_dose
+from rtpipeline.dvh.fractionation import Fractionation, fractionation_of
 from rtpipeline.dvh.histogram import SampledDose
-from rtpipeline.dvh.structure_dvh import StructureDvh, structure_dvh
-from rtpipeline.dvh.tables import curve_rows, metric_rows, status_rows, workbook_sheets
-from rtpipeline.imaging.grid import Grid
+from rtpipeline.dvh.structure_dvh import Biology, StructureDvh, structure_dvh, structure_dvhs
+from rtpipeline.dvh.tables import curve_rows, metric_rows, prescription_rows, status_rows, workbook_sheets
+from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.structures import Structure, course_structures, selected
-from rtpipeline.tables.definitions.dvh import DVH_CURVES, DVH_METRICS, DVH_STATUS
+from rtpipeline.structures.selection import is_selected
+from rtpipeline.tables.definitions.dvh import DVH_CURVES, DVH_METRICS, DVH_STATUS, PRESCRIPTIONS
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import to_arrow, write_parquet
 
@@ -39,18 +40,20 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     if not structures:
         return skipped("the course has no structure that structures.dvh selects")
     try:
-        dose = SampledDose(read_dose(course.files.dose))
+        dose = read_dose(course.files.dose)
         spacing = _image_plane_spacing_mm(course)
+        fractionation = fractionation_of(course, dose) if configuration.dvh.alpha_beta_gy else None
     except DicomError as error:
         raise StageError(f"{error}; correct or replace the file and organize again") from error
-    results = _compute(structures, dose, spacing, course, configuration, resources)
-    _write(course, configuration, resources, results, dose.highest_gy)
+    results = _compute(structures, SampledDose(dose), fractionation, spacing, course, configuration, resources)
+    _write(course, configuration, resources, results, dose)
     return _outcome(results)
 
 
 def _compute(
     structures: Sequence[Structure],
     dose: SampledDose,
+    fractionation: Fractionation | None,
     image_plane_spacing_mm: float | None,
     course: Course,
     configuration: Configuration,
@@ -70,16 +73,28 @@ def _compute(
             minimum_coverage_fraction=configuration.dvh.minimum_dose_coverage_fraction,
             frame_mismatch=mismatches[structure.source],
             within=within,
+            biology=_biology(structure, fractionation, configuration.dvh.alpha_beta_gy),
         )
 
     results = []
-    with ThreadPoolExecutor(max(1, resources.threads), thread_name_prefix="dvh") as executor:
-        for result in executor.map(compute, structures):
-            results.append(result)
-            if result.status == "failed":
-                resources.logger.warning("DVH of %s failed: %s", result.structure.roi_name, result.reason)
-            resources.report_progress(len(results), len(structures))
+    for result in structure_dvhs(structures, compute, resources.threads):
+        results.append(result)
+        if result.status == "failed":
+            resources.logger.warning("DVH of %s failed: %s", result.structure.roi_name, result.reason)
+        resources.report_progress(len(results), len(structures))
     return results
+
+
+def _biology(
+    structure: Structure, fractionation: Fractionation | None, alpha_beta_gy: Mapping[str, float]
+) -> Biology | None:
+    """The first α/β whose pattern fits the structure's name as drawn or its standard name."""
+    if fractionation is None:
+        return None
+    for pattern, value in alpha_beta_gy.items():
+        if is_selected(structure, SelectionSection(include=(pattern,), sources=("*",))):
+            return Biology(fractionation, value)
+    return None
 
 
 def _image_plane_spacing_mm(course: Course) -> float | None:
@@ -117,22 +132,18 @@ def _write(
     configuration: Configuration,
     resources: Resources,
     results: Sequence[StructureDvh],
-    highest_dose_gy: float,
+    dose: Volume,
 ) -> None:
     files = CourseFiles(resources.staging)
-    metrics = list(
-        metric_rows(
-            course,
-            results,
-            highest_dose_gy=highest_dose_gy,
-            minimum_coverage_fraction=configuration.dvh.minimum_dose_coverage_fraction,
-        )
-    )
+    metrics = list(metric_rows(course, results, dose=dose, section=configuration.dvh))
+    prescriptions = list(prescription_rows(course))
     status = list(status_rows(course, results))
     write_parquet(files.dvh_metrics, DVH_METRICS, metrics)
     write_parquet(files.dvh_curves, DVH_CURVES, curve_rows(course, results))
     write_parquet(files.dvh_status, DVH_STATUS, status)
+    write_parquet(files.prescriptions, PRESCRIPTIONS, prescriptions)
     sheets = workbook_sheets(to_arrow(DVH_METRICS, metrics), to_arrow(DVH_STATUS, status), metrics)
+    sheets["prescriptions"] = to_arrow(PRESCRIPTIONS, prescriptions)
     write_workbook(files.workbook(files.dvh_metrics), sheets)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
 
 from rtpipeline.dvh.curve import DoseVolumeCurve
+from rtpipeline.dvh.fractionation import Equieffective, Fractionation
 from rtpipeline.dvh.histogram import SampledDose
 from rtpipeline.dvh.refinement import curve_of_mask, curve_of_slabs
 from rtpipeline.imaging.grid import FloatArray, Grid
@@ -26,6 +32,7 @@ class StructureDvh:
         geometry: `contours` or `voxels`: what its volume comes from.
         curve: None where the structure is empty or failed.
         warnings: what a reader of the values should know.
+        equieffective: the curve of EQD2; None where the structure has no α/β or no curve.
     """
 
     structure: Structure
@@ -34,6 +41,15 @@ class StructureDvh:
     geometry: str = ""
     curve: DoseVolumeCurve | None = None
     warnings: tuple[str, ...] = ()
+    equieffective: Equieffective | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Biology:
+    """What equieffective doses of a structure need: the phases of the course and the structure's α/β."""
+
+    fractionation: Fractionation
+    alpha_beta_gy: float
 
 
 def structure_dvh(
@@ -44,6 +60,7 @@ def structure_dvh(
     minimum_coverage_fraction: float,
     frame_mismatch: str = "",
     within: Grid | None = None,
+    biology: Biology | None = None,
 ) -> StructureDvh:
     """Compute one structure's dose-volume curve.
 
@@ -54,22 +71,52 @@ def structure_dvh(
         minimum_coverage_fraction: below it, the status is `partly_covered`.
         frame_mismatch: why structure and dose have no common coordinates; empty where they have.
         within: of a cropped planning CT; what lies on planes that it lacks does not count. None: everything counts.
+        biology: for equieffective doses; None where the structure has no α/β.
     """
     geometry = CONTOURS if structure.labels is None else VOXELS
     if frame_mismatch:
         return StructureDvh(structure, "failed", frame_mismatch, geometry, warnings=structure.notes)
     try:
         if structure.labels is None:
-            result = _of_contours(structure, dose, image_plane_spacing_mm, within)
+            result = _of_contours(structure, dose, image_plane_spacing_mm, within, biology)
         else:
-            result = _of_voxels(structure, dose, within)
+            result = _of_voxels(structure, dose, within, biology)
     except GeometryError as error:
         return StructureDvh(structure, "failed", str(error), geometry, warnings=structure.notes)
     return _judged(result, minimum_coverage_fraction)
 
 
+def structure_dvhs(
+    structures: Sequence[Structure], compute: Callable[[Structure], StructureDvh], threads: int
+) -> Iterator[StructureDvh]:
+    """Compute each structure's curve in `threads` threads; results in the order of the structures.
+
+    The largest are begun first, so that no thread is left alone with one at the end.
+    """
+    largest_first = sorted(range(len(structures)), key=lambda index: -_extent(structures[index]))
+    with ThreadPoolExecutor(max(1, threads), thread_name_prefix="dvh") as executor:
+        futures = {index: executor.submit(compute, structures[index]) for index in largest_first}
+        for index in range(len(structures)):
+            yield futures[index].result()
+
+
+def _extent(structure: Structure) -> float:
+    """Volume of the box around a drawn structure in mm³, or of a segmented one in voxels."""
+    if structure.labels is not None:
+        boxes = structure.labels.boxes
+        box = boxes[structure.roi_number - 1] if structure.roi_number <= len(boxes) else None
+        return 0.0 if box is None else float(np.prod([part.stop - part.start for part in box]))
+    if not structure.contours:
+        return 0.0
+    return float(np.prod(np.ptp(np.concatenate(structure.contours), axis=0)))
+
+
 def _of_contours(
-    structure: Structure, dose: SampledDose, image_plane_spacing_mm: float | None, within: Grid | None
+    structure: Structure,
+    dose: SampledDose,
+    image_plane_spacing_mm: float | None,
+    within: Grid | None,
+    biology: Biology | None,
 ) -> StructureDvh:
     contours = structure.contours or ()
     kept = contours if within is None else tuple(contour for contour in contours if _on_planes(contour, within))
@@ -83,8 +130,17 @@ def _of_contours(
     warnings = (*warnings, *stack.warnings)
     if not stack.volume_cm3 > 0:
         return StructureDvh(structure, "empty", "its contours enclose no area", CONTOURS, warnings=warnings)
-    curve = curve_of_slabs(stack, dose)
-    return StructureDvh(structure, "ok", "", CONTOURS, curve, warnings)
+    curve, equieffective = _measured(partial(curve_of_slabs, stack), dose, biology)
+    return StructureDvh(structure, "ok", "", CONTOURS, curve, warnings, equieffective)
+
+
+def _measured(
+    measure: Callable[[SampledDose], DoseVolumeCurve], dose: SampledDose, biology: Biology | None
+) -> tuple[DoseVolumeCurve, Equieffective | None]:
+    curve = measure(dose)
+    if biology is None:
+        return curve, None
+    return curve, biology.fractionation.equieffective(curve, biology.alpha_beta_gy, measure)
 
 
 def _on_planes(contour: FloatArray, grid: Grid) -> bool:
@@ -93,14 +149,14 @@ def _on_planes(contour: FloatArray, grid: Grid) -> bool:
     return -0.5 <= plane <= grid.planes - 0.5
 
 
-def _of_voxels(structure: Structure, dose: SampledDose, within: Grid | None) -> StructureDvh:
+def _of_voxels(structure: Structure, dose: SampledDose, within: Grid | None, biology: Biology | None) -> StructureDvh:
     assert structure.labels is not None
     mask = structure.mask(structure.labels.volume.grid if within is None else within)
     if mask.is_empty:
         where = "" if within is None else " of the cropped CT"
         return StructureDvh(structure, "empty", f"no voxel{where} has its label", VOXELS, warnings=structure.notes)
-    curve = curve_of_mask(mask, dose)
-    return StructureDvh(structure, "ok", "", VOXELS, curve, structure.notes)
+    curve, equieffective = _measured(partial(curve_of_mask, mask), dose, biology)
+    return StructureDvh(structure, "ok", "", VOXELS, curve, structure.notes, equieffective)
 
 
 def _judged(result: StructureDvh, minimum_coverage_fraction: float) -> StructureDvh:
@@ -118,4 +174,4 @@ def _judged(result: StructureDvh, minimum_coverage_fraction: float) -> Structure
         )
     else:
         return result
-    return StructureDvh(result.structure, status, reason, result.geometry, result.curve, result.warnings)
+    return replace(result, status=status, reason=reason)

@@ -6,9 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
+from rtpipeline.config import DvhSection
+from rtpipeline.config.dose_metrics import dose_metric
 from rtpipeline.course import Course
+from rtpipeline.dvh.conformity import IsodoseVolumes
 from rtpipeline.dvh.metrics import metrics_of
+from rtpipeline.dvh.prescribed import is_target, prescribed_to, used_plans
 from rtpipeline.dvh.structure_dvh import StructureDvh
+from rtpipeline.imaging.grid import Volume
 from rtpipeline.structures import Structure, as_columns
 from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS
 from rtpipeline.tables.wide import wide
@@ -18,27 +23,31 @@ Row = dict[str, object]
 _SAME_FOR_A_STRUCTURE = ("dose_coverage_fraction", "prescription_gy", "prescription_source")
 
 
-def metric_rows(
-    course: Course, results: Sequence[StructureDvh], *, highest_dose_gy: float, minimum_coverage_fraction: float
-) -> Iterator[Row]:
+def metric_rows(course: Course, results: Sequence[StructureDvh], *, dose: Volume, section: DvhSection) -> Iterator[Row]:
     """Rows of `dvh_metrics`; structures that are empty or failed have none.
 
     Args:
-        course: its prescription is what relative metrics refer to.
+        course: its prescriptions are what relative metrics refer to.
         results: one per structure.
-        highest_dose_gy: of the dose grid.
-        minimum_coverage_fraction: below it, metrics other than the volume are withheld.
+        dose: of the course.
+        section: which metrics, and below which coverage metrics other than the volume are withheld.
     """
-    prescription = course.description.prescription
-    prescribed = prescription.total_dose_gy or None
-    for result in results:
-        if result.curve is None:
+    measured = [(result, result.curve, prescribed_to(result.structure, course)) for result in results]
+    levels = [found.dose_gy for result, _, found in measured if found is not None and is_target(result.structure)]
+    isodoses = IsodoseVolumes(dose, 0.5 * min(levels)) if levels else None
+    requested = [dose_metric(text) for text in section.metrics]
+    highest = float(dose.values.max())
+    for result, curve, prescribed in measured:
+        if curve is None:
             continue
         metrics = metrics_of(
-            result.curve,
-            highest_dose_gy=highest_dose_gy,
-            prescription_gy=prescribed,
-            minimum_coverage_fraction=minimum_coverage_fraction,
+            curve,
+            highest_dose_gy=highest,
+            prescription_gy=prescribed.dose_gy if prescribed else None,
+            minimum_coverage_fraction=section.minimum_dose_coverage_fraction,
+            isodoses=isodoses if is_target(result.structure) else None,
+            requested=requested,
+            equieffective=result.equieffective,
         )
         for metric in metrics:
             yield {
@@ -48,9 +57,29 @@ def metric_rows(
                 "unit": metric.unit or None,
                 "status": metric.status,
                 "column": metric.column,
-                "dose_coverage_fraction": result.curve.coverage_fraction,
-                "prescription_gy": prescribed,
-                "prescription_source": prescription.source or None,
+                "dose_coverage_fraction": curve.coverage_fraction,
+                "prescription_gy": prescribed.dose_gy if prescribed else None,
+                "prescription_source": prescribed.source if prescribed else None,
+                "alpha_beta_gy": metric.alpha_beta_gy,
+            }
+
+
+def prescription_rows(course: Course) -> Iterator[Row]:
+    """Rows of `prescriptions`: every prescription of every plan."""
+    used = {plan.sop_instance_uid for plan in used_plans(course)}
+    for plan in course.description.plans:
+        for number, target in enumerate(plan.prescriptions):
+            yield {
+                **course.identifiers,
+                "plan_uid": plan.sop_instance_uid,
+                "plan_label": plan.label or None,
+                "number": number + 1,
+                "roi_number": target.roi_number,
+                "description": target.description or None,
+                "dose_gy": target.dose_gy,
+                "fractions_planned": plan.fractions_planned,
+                "source": target.source,
+                "used": plan.sop_instance_uid in used,
             }
 
 
@@ -76,6 +105,7 @@ def status_rows(course: Course, results: Sequence[StructureDvh]) -> Iterator[Row
             "volume_cm3": result.curve.volume_total_cm3 if result.curve else None,
             "dose_coverage_fraction": result.curve.coverage_fraction if result.curve else None,
             "geometry": result.geometry,
+            "curve_error_percent": 100.0 * result.curve.error if result.curve else None,
             "warnings": "; ".join(result.warnings) or None,
         }
 
