@@ -59,7 +59,7 @@ class Environment:
 
 MAIN = Environment(
     folder=ROOT / ".venv",
-    extras=("segmentation", "development"),
+    extras=("segmentation", "workflow", "development"),
     python_versions=("3.11",),
     python_variable="MAIN_PYTHON",
     constraints=ROOT / "envs" / "constraints.txt",
