@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "radiomics_robustness_aggregate",
         "Judge the robustness of every feature over courses.",
     ),
+    "workflow": ("workflow", "Run the stages by Snakemake, on one machine or a cluster; or say where its file is."),
     "weights": ("weights", "Fetch TotalSegmentator's weights ahead, where there is a network."),
     "doctor": ("doctor", "Check this machine, and say how to mend what is missing."),
     "validate": ("validate", "Check a configuration and an input folder; start nothing."),
