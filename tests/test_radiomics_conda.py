@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from rtpipeline.config import Configuration
 from rtpipeline.extraction.identity import source_digest
 from rtpipeline.outcome import StageError
-from rtpipeline.radiomics_conda import conda_folders, find_radiomics_python
+from rtpipeline.radiomics_conda import conda_folders, find_radiomics_python, kernel_cache
 
 NAME = "rtpipeline-radiomics"
 
@@ -106,3 +107,17 @@ def test_no_environment_at_all_says_where_it_was_looked_for(tmp_path: Path, monk
 
     with pytest.raises(StageError, match=rf"no conda environment '{NAME}' and no .*venv-radiomics"):
         find_radiomics_python(Configuration(), {"HOME": str(tmp_path)})
+
+
+def test_kernels_are_kept_in_a_cache_of_the_user(tmp_path: Path) -> None:
+    assert kernel_cache({"NUMBA_CACHE_DIR": "/chosen"}) == Path("/chosen")
+    assert kernel_cache({"XDG_CACHE_HOME": str(tmp_path)}) == tmp_path / "rtpipeline" / "numba"
+    assert kernel_cache({"HOME": str(tmp_path)}) == tmp_path / ".cache" / "rtpipeline" / "numba"
+
+
+def test_kernels_are_kept_in_a_temporary_folder_where_there_is_no_home(tmp_path: Path) -> None:
+    """As in a container that runs as a user without an entry: HOME names no folder, or a file."""
+    not_a_folder = tmp_path / "file"
+    not_a_folder.touch()
+
+    assert kernel_cache({"HOME": str(not_a_folder)}).parent == Path(tempfile.gettempdir())

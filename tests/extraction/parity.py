@@ -8,33 +8,20 @@ from collections.abc import Mapping
 RELATIVE_TOLERANCE = 1e-10
 
 OTHER_ORDER = {
-    # The mesh's cubes are counted by kind, the voxels' positions are summed as integers.
+    # The mesh's cubes are counted by kind.
     "shape": {
         "MeshVolume",
         "SurfaceArea",
         "SurfaceVolumeRatio",
         "Sphericity",
-        "MajorAxisLength",
-        "MinorAxisLength",
-        "LeastAxisLength",
-        "Elongation",
-        "Flatness",
-        "Maximum2DDiameterSlice",
-        "Maximum2DDiameterColumn",
-        "Maximum2DDiameterRow",
-        "Maximum3DDiameter",
     },
     # Powers are products; values outside the percentiles are left out instead of adding 0.
     "firstorder": {"Skewness", "Kurtosis", "RobustMeanAbsoluteDeviation"},
-    # Powers are products, one eigenvalue of a symmetric matrix; another memory order of the matrix.
+    # Powers are products, one eigenvalue of a symmetric matrix instead of all of one that is not.
     "glcm": {
         "MCC",
         "ClusterProminence",
         "ClusterShade",
-        "ClusterTendency",
-        "Correlation",
-        "JointAverage",
-        "SumSquares",
     },
 }
 """Features, by class, that may differ in the last bits."""

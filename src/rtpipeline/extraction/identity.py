@@ -38,14 +38,13 @@ def identity() -> dict[str, str]:
     Raises:
         ImportError: a library is missing, or was compiled for another NumPy.
     """
-    import numba
     import numpy
     import radiomics  # noqa: F401  loads its compiled modules too
     import SimpleITK
 
     return {
         "python": platform.python_version(),
-        "numba": numba.__version__,
+        "numba": version("numba"),
         "numpy": numpy.__version__,
         "pyradiomics": version("pyradiomics"),
         "simpleitk": SimpleITK.Version.VersionString(),
