@@ -235,7 +235,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.radiomics_threads_per_job,
         sentinel=".radiomics_done",
-        method_version=2,
+        method_version=3,
     ),
     Stage(
         name="radiomics_robustness",
@@ -254,7 +254,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics_robustness.enabled,
         tokens=_robustness_tokens,
         sentinel=".radiomics_robustness_done",
-        method_version=2,
+        method_version=3,
     ),
     Stage(
         name="quality_control",
