@@ -13,6 +13,7 @@ from rtpipeline import auto_rtstruct
 from rtpipeline.config import Configuration, load_configuration
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.rtstruct import read_structure_set
+from rtpipeline.dicom.segmentation_object import read_segmentation_object
 from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.outcome import StageError
@@ -55,6 +56,32 @@ def test_automatic_structures_come_back_exactly(course: Course, tmp_path: Path) 
     assert np.array_equal(masks["heart"], synthetic.HEART)
     assert np.array_equal(masks["lung_left"], synthetic.LUNG_LEFT)
     assert not CourseFiles(resources.staging).custom_structure_set.exists()
+
+
+def test_a_dicom_segmentation_on_request(course: Course, tmp_path: Path) -> None:
+    segment(course)
+    body = synthetic.labels(synthetic.HEART | synthetic.LUNG_LEFT)
+    synthetic.write_segmentation(course.files.segmentation("CT", "body"), body, {1: "body"})
+    resources = synthetic.make_resources(tmp_path)
+    wanted = load_configuration(overrides={"segmentation.export_dicom_seg": True})
+    assert auto_rtstruct.run(course, wanted, resources).status == "ok"
+    staging = CourseFiles(resources.staging)
+    segments = read_segmentation_object(staging.segmentation_object())
+    assert [segment.label for segment in segments] == ["heart", "lung_left"]
+    assert np.array_equal(segments[0].mask.on(synthetic.GRID), synthetic.HEART)
+    (other,) = read_segmentation_object(staging.segmentation_object("body"))
+    assert np.array_equal(other.mask.on(synthetic.GRID), synthetic.HEART | synthetic.LUNG_LEFT)
+
+
+def test_smooth_contours_on_request_enclose_the_same_voxels(course: Course, tmp_path: Path) -> None:
+    segment(course)
+    resources = synthetic.make_resources(tmp_path)
+    wanted = load_configuration(overrides={"segmentation.smooth_contours": True})
+    assert auto_rtstruct.run(course, wanted, resources).status == "ok"
+    heart, _ = read_structure_set(CourseFiles(resources.staging).automatic_structure_set).rois
+    assert np.array_equal(rasterise(heart.contours, synthetic.GRID).on(synthetic.GRID), synthetic.HEART)
+    assert len(heart.contours[0]) > 4
+    assert not CourseFiles(resources.staging).segmentation_object().exists()
 
 
 def test_a_custom_model_gets_a_structure_set_of_its_own(course: Course, tmp_path: Path) -> None:

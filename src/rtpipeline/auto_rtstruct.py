@@ -1,9 +1,9 @@
-"""Stage auto_rtstruct: segmentations and custom structures → RT Structure Sets."""
+"""Stage auto_rtstruct: segmentations and custom structures → RT Structure Sets, and a DICOM segmentation if asked."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rtpipeline.config import Configuration
@@ -12,9 +12,11 @@ from rtpipeline.custom_structures import CustomResult, CustomStructure, evaluate
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.rtstruct import RoiToWrite, write_structure_set
-from rtpipeline.imaging.grid import Grid
+from rtpipeline.dicom.segmentation_object import write_segmentation_object
+from rtpipeline.imaging.grid import FloatArray, Grid
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.polygons import outline
+from rtpipeline.imaging.smooth_outline import smooth_outline
 from rtpipeline.outcome import Outcome, StageError, ok, partial, skipped
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.structures import Structure
@@ -27,6 +29,8 @@ from rtpipeline.structures.load import (
     source_structures,
 )
 
+Outline = Callable[[Mask], list[FloatArray]]
+
 AUTOMATIC_LABEL = "RS_auto"
 CUSTOM_LABEL = "RS_custom"
 MODEL_LABEL = "custom_model"
@@ -37,7 +41,8 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
 
     `RS_auto.dcm` has every structure of every segmentation of the planning CT. `RS_custom.dcm` has the manual
     structure set, or else the automatic one, as it is, and the custom structures after it; it is only written when
-    the configuration names custom structures.
+    the configuration names custom structures. `SEG_auto.dcm` has the automatic structures once more, where
+    `segmentation.export_dicom_seg` asks for it.
 
     Raises:
         StageError: the planning CT, a segmentation, the manual structure set or the user's YAML cannot be used.
@@ -51,13 +56,16 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         return skipped("there is no segmentation of the planning CT, and no custom structures are configured")
     images = course.path(planning_ct.folder)
     staging = CourseFiles(resources.staging)
+    draw: Outline = smooth_outline if configuration.segmentation.smooth_contours else outline
     try:
         grid = read_geometry(images).grid
         if automatic:
-            _write(staging.automatic_structure_set, images, automatic, grid, AUTOMATIC_LABEL, "ORGAN")
+            _write(staging.automatic_structure_set, images, automatic, grid, draw, AUTOMATIC_LABEL, "ORGAN")
+            if configuration.segmentation.export_dicom_seg:
+                _write_segmentation_objects(staging, images, automatic)
         for model in models:
             structures = custom_model_structures(course.files, model, name_rules(configuration))
-            _write(staging.custom_model_structure_set(model), images, structures, grid, MODEL_LABEL, "")
+            _write(staging.custom_model_structure_set(model), images, structures, grid, draw, MODEL_LABEL, "")
         counts = {"automatic": len(automatic), "custom_models": len(models)}
         if configuration.custom_structures is None:
             return ok(**counts)
@@ -67,7 +75,13 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
 
 
 def _write(
-    path: Path, images: Path, structures: Sequence[Structure], grid: Grid, label: str, interpreted_type: str
+    path: Path,
+    images: Path,
+    structures: Sequence[Structure],
+    grid: Grid,
+    draw: Outline,
+    label: str,
+    interpreted_type: str,
 ) -> None:
     """Write segmented structures as a structure set.
 
@@ -79,8 +93,24 @@ def _write(
             raise StageError(
                 f"{volume.path} does not lie on the voxels of the planning CT in {images}; run the segmentation again"
             )
-    rois = [RoiToWrite(structure.roi_name, outline(structure.mask(grid)), interpreted_type) for structure in structures]
+    rois = [RoiToWrite(structure.roi_name, draw(structure.mask(grid)), interpreted_type) for structure in structures]
     write_structure_set(path, images, rois, label=label)
+
+
+def _write_segmentation_objects(staging: CourseFiles, images: Path, structures: Sequence[Structure]) -> None:
+    """Write one DICOM segmentation for each task, because the labels of two tasks may overlap."""
+    volumes = dict.fromkeys(structure.labels for structure in structures if structure.labels is not None)
+    for position, labels in enumerate(volumes):
+        names = {structure.roi_number: structure.roi_name for structure in structures if structure.labels is labels}
+        task = labels.label_map.stem.split("--", 1)[-1]
+        write_segmentation_object(
+            staging.segmentation_object("" if position == 0 else task),
+            images,
+            labels.volume,
+            names,
+            algorithm=f"TotalSegmentator {task}",
+            version=labels.version or "unknown",
+        )
 
 
 def _custom(

@@ -223,6 +223,10 @@ class CourseFiles:
     def automatic_structure_set(self) -> Path:
         return self.folder / "RS_auto.dcm"
 
+    def segmentation_object(self, task: str = "") -> Path:
+        """DICOM segmentation of the automatic structures; tasks but the first have one of their own."""
+        return self.folder / (f"SEG_auto--{task}.dcm" if task else "SEG_auto.dcm")
+
     @property
     def custom_structure_set(self) -> Path:
         return self.folder / "RS_custom.dcm"

@@ -189,6 +189,8 @@ class SegmentationSection(Section):
     postprocessing: PostprocessingSection = PostprocessingSection()
     export_dicom_seg: bool = False
     """Also write `SEG_auto.dcm`, a DICOM segmentation object."""
+    smooth_contours: bool = False
+    """Draw smooth contours in `RS_auto.dcm` instead of those along the voxels' edges; tables take the voxels."""
 
 
 class CustomModelsSection(Section):

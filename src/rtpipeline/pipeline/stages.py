@@ -150,7 +150,7 @@ STAGES: tuple[Stage, ...] = (
             files.custom_models,
         ),
         external_inputs=lambda configuration: _given(configuration.custom_structures),
-        configuration_keys=(),
+        configuration_keys=("segmentation.export_dicom_seg", "segmentation.smooth_contours"),
         enabled=lambda configuration: True,
         tokens=_one,
         sentinel=".auto_rtstruct_done",

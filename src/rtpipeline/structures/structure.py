@@ -46,6 +46,12 @@ class LabelVolume:
         return {label: name for label, name in sorted(names.items()) if counts.get(label, 1) > 0}
 
     @cached_property
+    def version(self) -> str:
+        """Version of TotalSegmentator that made it; empty where the label map does not say."""
+        content = json.loads(self.label_map.read_text(encoding="utf-8"))
+        return str(content.get("versions", {}).get("TotalSegmentator", ""))
+
+    @cached_property
     def volume(self) -> Volume:
         """The labels (z, y, x).
 
