@@ -6,6 +6,7 @@ Acquisition Details) and C.7.6.4 (Contrast/Bolus).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.values import as_date, as_number, as_numbers, as_text, quietly
+from rtpipeline.dicom.values import as_date, as_number, as_numbers, as_text, items, quietly
 
 _PATIENT_KEYWORDS = [
     "SpecificCharacterSet",
@@ -62,12 +63,14 @@ class Acquisition:
         body_part: BodyPartExamined.
         patient_position: PatientPosition.
         kvp: KVP, kV.
-        tube_current_ma: XRayTubeCurrent, mA.
-        exposure_mas: Exposure, mAs.
-        exposure_time_ms: ExposureTime, ms.
+        tube_current_ma: XRayTubeCurrent (enhanced: XRayTubeCurrentInmA), mA.
+        exposure_mas: Exposure (enhanced: ExposureInmAs), mAs.
+        exposure_time_ms: ExposureTime (enhanced: ExposureTimeInms), ms.
         revolution_time_s: RevolutionTime, s.
         spiral_pitch_factor: SpiralPitchFactor.
         convolution_kernel: ConvolutionKernel.
+        convolution_kernel_group: ConvolutionKernelGroup.
+        filter_type: FilterType.
         reconstruction_algorithm: ReconstructionAlgorithm, else ReconstructionMethod.
         slice_thickness_mm: SliceThickness, mm.
         reconstruction_diameter_mm: ReconstructionDiameter, mm.
@@ -77,6 +80,7 @@ class Acquisition:
         contrast_agent: ContrastBolusAgent.
         contrast_route: ContrastBolusRoute.
         contrast_volume_ml: ContrastBolusVolume, ml.
+        contrast_total_dose_ml: ContrastBolusTotalDose (of the undiluted agent), ml.
         contrast_flow_rate_ml_per_s: ContrastFlowRate, ml/s.
     """
 
@@ -95,6 +99,8 @@ class Acquisition:
     revolution_time_s: float | None
     spiral_pitch_factor: float | None
     convolution_kernel: str
+    convolution_kernel_group: str
+    filter_type: str
     reconstruction_algorithm: str
     slice_thickness_mm: float | None
     reconstruction_diameter_mm: float | None
@@ -104,6 +110,7 @@ class Acquisition:
     contrast_agent: str
     contrast_route: str
     contrast_volume_ml: float | None
+    contrast_total_dose_ml: float | None
     contrast_flow_rate_ml_per_s: float | None
 
 
@@ -133,38 +140,64 @@ def patient_of(dataset: Dataset) -> Patient:
 
 
 def acquisition_of(dataset: Dataset) -> Acquisition:
-    """How a CT image (or another tomographic one, as far as it says so) was made."""
+    """How a CT image (or another tomographic one, as far as it says so) was made.
+
+    An attribute is looked for in the object itself, then, of an enhanced multi-frame image, in its shared functional
+    groups and in those of its first frame (C.7.6.16).
+    """
     with quietly():
+        places = _places(dataset)
+        image = places[0]
         return Acquisition(
-            manufacturer=as_text(dataset, "Manufacturer"),
-            model=as_text(dataset, "ManufacturerModelName"),
-            institution=as_text(dataset, "InstitutionName"),
+            manufacturer=as_text(image, "Manufacturer"),
+            model=as_text(image, "ManufacturerModelName"),
+            institution=as_text(image, "InstitutionName"),
             date=next(
-                (found for key in ("Acquisition", "Series", "Study") if (found := as_date(dataset, f"{key}Date"))), ""
+                (found for key in ("Acquisition", "Series", "Study") if (found := as_date(image, f"{key}Date"))), ""
             ),
-            series_description=as_text(dataset, "SeriesDescription"),
-            protocol=as_text(dataset, "ProtocolName"),
-            body_part=as_text(dataset, "BodyPartExamined"),
-            patient_position=as_text(dataset, "PatientPosition").upper(),
-            kvp=as_number(dataset, "KVP"),
-            tube_current_ma=as_number(dataset, "XRayTubeCurrent"),
-            exposure_mas=as_number(dataset, "Exposure"),
-            exposure_time_ms=as_number(dataset, "ExposureTime"),
-            revolution_time_s=as_number(dataset, "RevolutionTime"),
-            spiral_pitch_factor=as_number(dataset, "SpiralPitchFactor"),
-            convolution_kernel=as_text(dataset, "ConvolutionKernel"),
-            reconstruction_algorithm=as_text(dataset, "ReconstructionAlgorithm")
-            or as_text(dataset, "ReconstructionMethod"),
-            slice_thickness_mm=as_number(dataset, "SliceThickness"),
-            reconstruction_diameter_mm=as_number(dataset, "ReconstructionDiameter"),
-            rows=_count(dataset, "Rows"),
-            columns=_count(dataset, "Columns"),
-            pixel_spacing_mm=as_numbers(dataset, "PixelSpacing"),
-            contrast_agent=as_text(dataset, "ContrastBolusAgent"),
-            contrast_route=as_text(dataset, "ContrastBolusRoute"),
-            contrast_volume_ml=as_number(dataset, "ContrastBolusVolume"),
-            contrast_flow_rate_ml_per_s=as_number(dataset, "ContrastFlowRate"),
+            series_description=as_text(image, "SeriesDescription"),
+            protocol=as_text(image, "ProtocolName"),
+            body_part=_text(places, "BodyPartExamined"),
+            patient_position=as_text(image, "PatientPosition").upper(),
+            kvp=_number(places, "KVP"),
+            tube_current_ma=_number(places, "XRayTubeCurrent", "XRayTubeCurrentInmA"),
+            exposure_mas=_number(places, "Exposure", "ExposureInmAs"),
+            exposure_time_ms=_number(places, "ExposureTime", "ExposureTimeInms"),
+            revolution_time_s=_number(places, "RevolutionTime"),
+            spiral_pitch_factor=_number(places, "SpiralPitchFactor"),
+            convolution_kernel=_text(places, "ConvolutionKernel"),
+            convolution_kernel_group=_text(places, "ConvolutionKernelGroup"),
+            filter_type=_text(places, "FilterType"),
+            reconstruction_algorithm=_text(places, "ReconstructionAlgorithm", "ReconstructionMethod"),
+            slice_thickness_mm=_number(places, "SliceThickness"),
+            reconstruction_diameter_mm=_number(places, "ReconstructionDiameter"),
+            rows=_count(image, "Rows"),
+            columns=_count(image, "Columns"),
+            pixel_spacing_mm=next((pair for place in places if (pair := as_numbers(place, "PixelSpacing"))), ()),
+            contrast_agent=_text(places, "ContrastBolusAgent"),
+            contrast_route=_text(places, "ContrastBolusRoute"),
+            contrast_volume_ml=_number(places, "ContrastBolusVolume"),
+            contrast_total_dose_ml=_number(places, "ContrastBolusTotalDose"),
+            contrast_flow_rate_ml_per_s=_number(places, "ContrastFlowRate"),
         )
+
+
+def _places(dataset: Dataset) -> list[Dataset]:
+    """The object, then each functional group that holds for all frames, then each of the first frame."""
+    groups = (
+        items(dataset, "SharedFunctionalGroupsSequence")[:1] + items(dataset, "PerFrameFunctionalGroupsSequence")[:1]
+    )
+    macros = [element.value[0] for group in groups for element in group if element.VR == "SQ" and element.value]
+    return [dataset, *macros]
+
+
+def _number(places: Sequence[Dataset], *keywords: str) -> float | None:
+    found = (as_number(place, keyword) for keyword in keywords for place in places)
+    return next((number for number in found if number is not None), None)
+
+
+def _text(places: Sequence[Dataset], *keywords: str) -> str:
+    return next((text for keyword in keywords for place in places if (text := as_text(place, keyword))), "")
 
 
 def _count(dataset: Dataset, keyword: str) -> int | None:

@@ -51,6 +51,16 @@ def read_dose(path: Path) -> Volume:
     return Volume(grid, stored[order].astype(np.float64) * float(scaling))
 
 
+def dose_grid_scaling(path: Path) -> float | None:
+    """DoseGridScaling of an RT Dose: Gy for each stored unit; None where it is not given.
+
+    Raises:
+        DicomError: not an RT Dose.
+    """
+    scaling = _read(path).get("DoseGridScaling")
+    return None if scaling is None else float(scaling)
+
+
 def write_dose(
     path: Path,
     volume: Volume,

@@ -73,6 +73,35 @@ class PlanBeam:
 
 
 @dataclass(frozen=True)
+class DoseReference:
+    """One aim or limit of a plan (C.8.8.10, RT Prescription); doses in Gy, None where they are not given.
+
+    Attributes:
+        number: DoseReferenceNumber.
+        kind: DoseReferenceType: TARGET or ORGAN_AT_RISK.
+        structure_type: DoseReferenceStructureType: POINT, VOLUME, COORDINATES or SITE.
+        description: DoseReferenceDescription.
+        roi_number: ReferencedROINumber, in the plan's structure set.
+        target_prescription_gy: TargetPrescriptionDose.
+        target_minimum_gy: TargetMinimumDose.
+        target_maximum_gy: TargetMaximumDose.
+        delivery_maximum_gy: DeliveryMaximumDose.
+        organ_maximum_gy: OrganAtRiskMaximumDose.
+    """
+
+    number: int | None
+    kind: str
+    structure_type: str
+    description: str
+    roi_number: int | None
+    target_prescription_gy: float | None
+    target_minimum_gy: float | None
+    target_maximum_gy: float | None
+    delivery_maximum_gy: float | None
+    organ_maximum_gy: float | None
+
+
+@dataclass(frozen=True)
 class PlanContent:
     """What a plan says.
 
@@ -85,10 +114,12 @@ class PlanContent:
         intent: PlanIntent.
         approval_status: ApprovalStatus.
         review_date: ReviewDate, `YYYY-MM-DD`.
+        review_time: ReviewTime, as written.
         staff: names of members of staff by keyword, those that are given; direct identifiers.
         planning_system: ManufacturerModelName.
         frame_of_reference_uid: FrameOfReferenceUID.
         structure_set_uid: SOP Instance UID of the first referenced structure set.
+        dose_references: aims and limits, in the order of the plan.
         fractions_planned: NumberOfFractionsPlanned of each fraction group that gives it.
         beams: in the order of the plan; those of an ion plan too.
         brachy_setups: number of brachy application setups.
@@ -102,10 +133,12 @@ class PlanContent:
     intent: str
     approval_status: str
     review_date: str
+    review_time: str
     staff: Mapping[str, str]
     planning_system: str
     frame_of_reference_uid: str
     structure_set_uid: str
+    dose_references: tuple[DoseReference, ...]
     fractions_planned: tuple[int, ...]
     beams: tuple[PlanBeam, ...]
     brachy_setups: int
@@ -162,13 +195,30 @@ def _content(dataset: Dataset) -> PlanContent:
         intent=as_text(dataset, "PlanIntent").upper(),
         approval_status=as_text(dataset, "ApprovalStatus").upper(),
         review_date=as_date(dataset, "ReviewDate"),
+        review_time=as_text(dataset, "ReviewTime"),
         staff={keyword: name for keyword in STAFF if (name := as_text(dataset, keyword))},
         planning_system=as_text(dataset, "ManufacturerModelName"),
         frame_of_reference_uid=as_uid(dataset, "FrameOfReferenceUID"),
         structure_set_uid=as_uid(structure_sets[0], "ReferencedSOPInstanceUID") if structure_sets else "",
+        dose_references=tuple(_dose_reference(item) for item in items(dataset, "DoseReferenceSequence")),
         fractions_planned=tuple(number for number in fractions if number is not None),
         beams=tuple(_beam(beam, metersets) for beam in beams),
         brachy_setups=len(items(dataset, "ApplicationSetupSequence")),
+    )
+
+
+def _dose_reference(item: Dataset) -> DoseReference:
+    return DoseReference(
+        number=as_integer(item, "DoseReferenceNumber"),
+        kind=as_text(item, "DoseReferenceType").upper(),
+        structure_type=as_text(item, "DoseReferenceStructureType").upper(),
+        description=as_text(item, "DoseReferenceDescription"),
+        roi_number=as_integer(item, "ReferencedROINumber"),
+        target_prescription_gy=as_number(item, "TargetPrescriptionDose"),
+        target_minimum_gy=as_number(item, "TargetMinimumDose"),
+        target_maximum_gy=as_number(item, "TargetMaximumDose"),
+        delivery_maximum_gy=as_number(item, "DeliveryMaximumDose"),
+        organ_maximum_gy=as_number(item, "OrganAtRiskMaximumDose"),
     )
 
 

@@ -12,7 +12,7 @@ import math
 import re
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -82,7 +82,7 @@ def as_integer(dataset: Dataset, keyword: str) -> int | None:
     return int(number) if number is not None and number.is_integer() and abs(number) < 2**63 else None
 
 
-def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence; none when it is missing."""
     value = _value(dataset, keyword)
     return list(value) if isinstance(value, DicomSequence) else []

@@ -17,6 +17,7 @@ from rtpipeline.metadata.fractions import Row, delivery_summary
 from rtpipeline.metadata.sources import CourseContent
 
 TARGET_TYPES = ("GTV", "CTV", "PTV")
+ORGAN_TYPES = ("ORGAN", "AVOIDANCE")
 
 
 def case_row(course: Course, content: CourseContent, fractions: Sequence[Row], *, identifiers: bool) -> Row:
@@ -34,7 +35,7 @@ def case_row(course: Course, content: CourseContent, fractions: Sequence[Row], *
         "course_start_date": course.description.start_date or None,
         **_patient(course, content, identifiers=identifiers),
         **_plans(course, content, identifiers=identifiers),
-        **_prescription(course),
+        **_prescription(course, content),
         "treatment_records_count": len(content.records),
         **delivery_summary(fractions),
         "treatment_days": _days(fractions),
@@ -44,6 +45,7 @@ def case_row(course: Course, content: CourseContent, fractions: Sequence[Row], *
         "mr_series_count": sum(image.modality == "MR" for image in course.description.images),
         "pet_series_count": sum(image.modality == "PT" for image in course.description.images),
         "registrations_count": len(course.description.registration_files),
+        "registration_transforms": joined(_transforms(content)),
         "warnings": joined([*course.description.warnings, *content.problems]),
     }
 
@@ -63,6 +65,8 @@ def case_account(course: Course, content: CourseContent, fractions: Sequence[Row
         "patient": patient,
         "plans": plans,
         "fractions": list(fractions),
+        "prescriptions": _prescriptions(course, content),
+        "registrations": [dataclasses.asdict(registration) for registration in content.registrations],
         "dose_grid": _grid_row(content.dose.grid) if content.dose else None,
         "ct_acquisition": acquisition,
         "ct_grid": _grid_row(content.ct.grid) if content.ct else None,
@@ -130,6 +134,7 @@ def _plans(course: Course, content: CourseContent, *, identifiers: bool) -> Row:
         "plan_intent": joined(plan.intent for plan in used),
         "plan_approval_status": joined(plan.approval_status for plan in used),
         "plan_review_date": joined(plan.review_date for plan in used),
+        "plan_review_time": joined(plan.review_time for plan in used),
         "planning_system": joined(plan.planning_system for plan in used),
         "technique_inferred": joined(plan.technique for plan in used),
         **_beams(beams, used),
@@ -150,18 +155,42 @@ def _beams(beams: Sequence[PlanBeam], plans: Sequence[PlanContent]) -> Row:
         "arcs_count": sum(beam.is_arc for beam in beams),
         "gantry_angles_deg": " ".join(f"{beam.gantry_angles_deg[0]:g}" for beam in beams if beam.gantry_angles_deg)
         or None,
+        "collimator_angles_deg": joined(_angles(beam.collimator_angles_deg for beam in beams)),
+        "couch_angles_deg": joined(_angles(beam.couch_angles_deg for beam in beams)),
         "isocentres_mm": joined(isocentres),
+        "meterset_by_beam": "; ".join(
+            f"{beam.name or beam.number}: {'unknown' if beam.meterset is None else f'{beam.meterset:g}'}"
+            for beam in beams
+        )
+        or None,
         "total_meterset": sum(value for value in metersets if value is not None) if known else None,
         "meterset_unit": joined(sorted(units)),
     }
 
 
-def _prescription(course: Course) -> Row:
+def _angles(of_beams: Iterable[Sequence[float]]) -> Iterable[str]:
+    return (f"{angle:g}" for angles in of_beams for angle in angles)
+
+
+def _prescriptions(course: Course, content: CourseContent) -> list[Row]:
+    """Every prescription of the plans that are used, with the name of its target where the structure set tells it."""
+    structure_set = content.structure_set
+    rows: list[Row] = []
+    for plan in _used(course):
+        is_drawn = structure_set is not None and plan.referenced_structure_set_uid == structure_set.sop_instance_uid
+        names = {roi.number: roi.name for roi in structure_set.rois} if structure_set is not None and is_drawn else {}
+        for target in plan.prescriptions:
+            name = names.get(target.roi_number) if target.roi_number is not None else None
+            rows.append({"plan_sop_uid": plan.sop_instance_uid, **target.model_dump(), "roi_name": name})
+    return rows
+
+
+def _prescription(course: Course, content: CourseContent) -> Row:
     prescription = course.description.prescription
     targets = (
-        f"{target.description or 'target'}: {target.dose_gy:g} Gy ({target.source})"
-        for plan in _used(course)
-        for target in plan.prescriptions
+        f"{joined([str(row['description']), str(row['roi_name'] or '')]) or 'target'}: {row['dose_gy']:g} Gy "
+        f"({row['source']})"
+        for row in _prescriptions(course, content)
     )
     return {
         "total_prescription_gy": prescription.total_dose_gy,
@@ -169,6 +198,16 @@ def _prescription(course: Course) -> Row:
         "prescriptions": joined(targets),
         "planned_fractions": prescription.fractions,
     }
+
+
+def _transforms(content: CourseContent) -> Iterable[str]:
+    """Each matrix as `KIND from -> to: sixteen numbers by rows`."""
+    for registration in content.registrations:
+        if registration.deformable:
+            yield f"deformation field in {registration.sop_instance_uid}"
+        for one in registration.transforms:
+            numbers = " ".join(f"{value:.9g}" for value in one.matrix)
+            yield f"{one.kind} {one.from_frame_uid} -> {one.to_frame_uid}: {numbers}"
 
 
 def _days(fractions: Sequence[Row]) -> int | None:
@@ -192,7 +231,15 @@ def _dose(course: Course, content: CourseContent) -> Row:
         return row
     grid = {f"dose_grid_{name}": value for name, value in _grid_row(content.dose.grid).items()}
     values = content.dose.values
-    return {**row, **grid, "dose_maximum_gy": float(values.max()), "dose_mean_gy": float(values.mean())}
+    return {
+        **row,
+        **grid,
+        "dose_grid_origin_mm": " ".join(f"{value:.2f}" for value in content.dose.grid.origin_mm),
+        "dose_grid_scaling": content.dose_scaling,
+        "dose_minimum_gy": float(values.min()),
+        "dose_maximum_gy": float(values.max()),
+        "dose_mean_gy": float(values.mean()),
+    }
 
 
 def _grid_row(grid: Grid) -> Row:
@@ -232,6 +279,8 @@ def _ct(course: Course, content: CourseContent, *, identifiers: bool) -> Row:
         "ct_rotation_time_s": acquisition.revolution_time_s,
         "ct_pitch_factor": acquisition.spiral_pitch_factor,
         "ct_convolution_kernel": acquisition.convolution_kernel or None,
+        "ct_convolution_kernel_group": acquisition.convolution_kernel_group or None,
+        "ct_filter_type": acquisition.filter_type or None,
         "ct_reconstruction_algorithm": acquisition.reconstruction_algorithm or None,
         "ct_slice_thickness_mm": acquisition.slice_thickness_mm,
         "ct_slice_increment_mm": grid["spacing_z_mm"],
@@ -244,6 +293,7 @@ def _ct(course: Course, content: CourseContent, *, identifiers: bool) -> Row:
         "ct_contrast_agent": acquisition.contrast_agent or None,
         "ct_contrast_route": acquisition.contrast_route or None,
         "ct_contrast_volume_ml": acquisition.contrast_volume_ml,
+        "ct_contrast_total_dose_ml": acquisition.contrast_total_dose_ml,
         "ct_contrast_flow_rate_ml_per_s": acquisition.contrast_flow_rate_ml_per_s,
     }
 
@@ -259,6 +309,7 @@ def _structures(course: Course, content: StructureSetContent | None) -> Row:
         "structure_set_date": primary.date or None,
         "roi_count": len(content.rois),
         **{f"{kind.lower()}_count": kinds.count(kind) for kind in TARGET_TYPES},
+        "organ_count": sum(_is_organ(roi) for roi in content.rois),
         "roi_names": joined(roi.name for roi in content.rois),
     }
 
@@ -270,6 +321,10 @@ def _target_kind(roi: Roi) -> str:
         return kind
     name = roi.name.strip().upper()
     return next((target for target in TARGET_TYPES if name.startswith(target)), "")
+
+
+def _is_organ(roi: Roi) -> bool:
+    return roi.interpreted_type.strip().upper() in ORGAN_TYPES and not _target_kind(roi)
 
 
 def _roi(roi: Roi) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from rtpipeline.course import Course
 from rtpipeline.dicom.acquisition import Acquisition, Patient, acquisition_of, patient_of, read_patient
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import SeriesGeometry, read_geometry
-from rtpipeline.dicom.rtdose import read_dose
+from rtpipeline.dicom.registration import RegistrationContent, read_registration
+from rtpipeline.dicom.rtdose import dose_grid_scaling, read_dose
 from rtpipeline.dicom.rtplan import PlanContent, read_plan
 from rtpipeline.dicom.rtrecord import TreatmentRecord, read_treatment_record
 from rtpipeline.dicom.rtstruct import StructureSetContent, read_structure_set
@@ -29,8 +30,10 @@ class CourseContent:
         patients: of the plans and of the planning CT, in this order.
         plans: every readable plan of the course, by its SOPInstanceUID.
         records: every readable treatment record.
+        registrations: every readable spatial registration.
         structure_set: the primary structure set; None where there is none.
         dose: the course's dose in Gy; None where there is none.
+        dose_scaling: its DoseGridScaling; None where there is no dose.
         ct: geometry of the planning CT; None where there is none.
         acquisition: how the first image of the planning CT was made.
         problems: a sentence for every file that cannot be read.
@@ -39,8 +42,10 @@ class CourseContent:
     patients: tuple[Patient, ...]
     plans: dict[str, PlanContent]
     records: tuple[TreatmentRecord, ...]
+    registrations: tuple[RegistrationContent, ...]
     structure_set: StructureSetContent | None
     dose: Volume | None
+    dose_scaling: float | None
     ct: SeriesGeometry | None
     acquisition: Acquisition | None
     problems: tuple[str, ...]
@@ -67,6 +72,9 @@ def read_course(course: Course) -> CourseContent:
     patients = [patient for path in plan_paths if (patient := _readable(read_patient, path, problems)) is not None]
     record_paths = [course.path(file) for file in description.treatment_record_files]
     records = [record for path in record_paths if (record := _readable(read_treatment_record, path, problems))]
+    registration_paths = [course.path(file) for file in description.registration_files]
+    registrations = [one for path in registration_paths if (one := _readable(read_registration, path, problems))]
+    dose = _readable(read_dose, files.dose, problems, optional=True)
     ct = description.planning_ct
     geometry = _readable(read_geometry, course.path(ct.folder), problems) if ct is not None else None
     if geometry is not None:
@@ -75,8 +83,10 @@ def read_course(course: Course) -> CourseContent:
         patients=tuple(patients),
         plans={plan.sop_instance_uid: plan for plan in plans},
         records=tuple(records),
+        registrations=tuple(registrations),
         structure_set=_readable(read_structure_set, files.structure_set, problems, optional=True),
-        dose=_readable(read_dose, files.dose, problems, optional=True),
+        dose=dose,
+        dose_scaling=dose_grid_scaling(files.dose) if dose is not None else None,
         ct=geometry,
         acquisition=acquisition_of(geometry.header) if geometry is not None else None,
         problems=tuple(problem.replace(f"{files.folder}/", "") for problem in problems),
@@ -96,4 +106,5 @@ def _readable(
 
 
 def _first(values: Iterable[Value]) -> Value | None:
-    return next((value for value in values if value), None)
+    """The first that is given; an age of 0 years is."""
+    return next((value for value in values if value is not None and value != ""), None)

@@ -212,6 +212,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.metadata.enabled,
         tokens=_one,
         sentinel=".metadata_done",
+        method_version=2,
     ),
     Stage(
         name="radiomics",
