@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run", "Organize, segment, measure: from a DICOM export to cohort tables."),
     "plan": ("plan", "Show every course × stage with its threads and pools; write nothing."),
     "status": ("status", "Show which stages of which courses are done, and why others are not."),
+    "pseudonyms": ("pseudonyms", "Translate pseudonyms with their key, or search an output for identifiers."),
     "demo": ("demo", "Write a small synthetic cohort and run the whole pipeline on it."),
     "stage": ("stage", "Run one stage of one course."),
     "radiomics-robustness": ("radiomics_robustness", "Perturb one course's structures and extract features."),

@@ -15,6 +15,7 @@ from rtpipeline import __version__
 from rtpipeline.aggregate import aggregate
 from rtpipeline.atomic import write_text
 from rtpipeline.course import CohortFiles, Course
+from rtpipeline.organize.pseudonymise import KeyFiles
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.pipeline.course_stage import RunContext, stage_states
 from rtpipeline.pipeline.state import FileRecord, StageState
@@ -79,10 +80,14 @@ def write_reports(
         return Outcome("ok", computed=False)
     context.logger.info("report: started")
     states = {course.key: stage_states(course) for course in courses}
-    origin = provenance(context.configuration, index=cohort.index, radiomics_environment=_radiomics_environment(states))
+    key_file = context.configuration.organize.pseudonymize
+    index = cohort.index if key_file is None else KeyFiles(key_file).index(cohort.folder)
+    origin = provenance(context.configuration, index=index, radiomics_environment=_radiomics_environment(states))
     plain = {key: {name: asdict(state) for name, state in own.items()} for key, own in states.items()}
     write_text(cohort.provenance, _json(origin))
-    write_text(cohort.effective_configuration, context.configuration.as_yaml())
+    # Names of input folders may name people.
+    named = {"dicom_root": None} if cohort.pseudonyms.is_file() else {}
+    write_text(cohort.effective_configuration, context.configuration.model_copy(update=named).as_yaml())
     write_text(cohort.run_report, _json(_run_report(outcomes, states, seconds)))
     missing = []
     with ThreadPoolExecutor(1, thread_name_prefix="report") as executor:

@@ -19,6 +19,8 @@ from rtpipeline import __version__, segmentation
 from rtpipeline.config import Configuration, ConfigurationError
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize import OrganizeResult, organize
+from rtpipeline.organize.identifier_check import without_identifiers
+from rtpipeline.organize.pseudonymise import key_of
 from rtpipeline.outcome import Outcome, StageError, failed
 from rtpipeline.pipeline.cohort_stages import aggregate_results, write_reports
 from rtpipeline.pipeline.course_stage import (
@@ -91,6 +93,7 @@ def run(
         ConfigurationError: there is no input folder; nothing was started.
         StageError: nothing could be started (unwritable output, another run at work).
     """
+    _require_compatible(configuration)
     cohort = CohortFiles(configuration.output_dir)
     context = RunContext(
         configuration=configuration,
@@ -114,7 +117,10 @@ def run(
 
 def _run(cohort: CohortFiles, context: RunContext, options: RunOptions, plan: RunPlan) -> RunResult:
     configuration, logger = context.configuration, context.logger
-    logger.info("rtpipeline %s: %s -> %s", __version__, configuration.dicom_root, configuration.output_dir)
+    if organizes(cohort, options):
+        key_of(cohort, configuration.organize.pseudonymize)  # a wrong key ends the run before anything is logged
+    source = "pseudonyms" if cohort.pseudonyms.is_file() else configuration.dicom_root
+    logger.info("rtpipeline %s: %s -> %s", __version__, source, configuration.output_dir)
     logger.info("%s", plan.parallelization)
     _say_what_will_be_missing(configuration, plan, logger)
     seconds: dict[str, float] = {}
@@ -136,7 +142,7 @@ def _run(cohort: CohortFiles, context: RunContext, options: RunOptions, plan: Ru
 
 def _organize(cohort: CohortFiles, context: RunContext, options: RunOptions, plan: RunPlan) -> OrganizeResult:
     configuration, logger = context.configuration, context.logger
-    if not options.wants("organize") and cohort.manifest.is_file():
+    if not organizes(cohort, options):
         return OrganizeResult(tuple(cohort.manifest_courses()), files_read=0, files_total=0, changed=False, warnings=())
     result = organize(
         input_folder(configuration),
@@ -154,6 +160,11 @@ def _organize(cohort: CohortFiles, context: RunContext, options: RunOptions, pla
         for warning in course.description.warnings:
             logger.warning("%s organize: %s", course.key, warning)
     return result
+
+
+def organizes(cohort: CohortFiles, options: RunOptions) -> bool:
+    """Whether a run looks at the input: it is asked to, or there is nothing to go on with."""
+    return options.wants("organize") or not cohort.manifest.is_file()
 
 
 def input_folder(configuration: Configuration) -> Path:
@@ -219,14 +230,21 @@ def _finish(
     if options.wants("report"):
         with _timed(seconds, "report"):
             ended["", "report"] = write_reports(organized.courses, cohort, context, {**outcomes, **ended}, seconds)
+    if organized.pseudonyms is not None and (organized.changed or _anything_computed({**outcomes, **ended})):
+        with _timed(seconds, "pseudonyms"):
+            ended["", "pseudonyms"] = without_identifiers(cohort, context.logs, organized.pseudonyms)
     return ended
+
+
+def _anything_computed(outcomes: Mapping[tuple[str, str], Outcome]) -> bool:
+    return any(outcome.computed for outcome in outcomes.values())
 
 
 def _result(
     courses: tuple[Course, ...], outcomes: Mapping[tuple[str, str], Outcome], seconds: Mapping[str, float]
 ) -> RunResult:
     statuses = [outcome.status for outcome in outcomes.values()]
-    if not any(outcome.computed for outcome in outcomes.values()):
+    if not _anything_computed(outcomes):
         message = f"nothing to do: every stage of {len(courses)} courses is up to date"
     else:
         message = f"{len(courses)} courses: " + ", ".join(
@@ -241,6 +259,15 @@ def _result(
     else:
         code = EXIT_OK
     return RunResult(code, message, courses, outcomes, seconds)
+
+
+def _require_compatible(configuration: Configuration) -> None:
+    if configuration.organize.pseudonymize is None:
+        return
+    if configuration.organize.use_hardlinks:
+        raise ConfigurationError("--pseudonymize makes new files: organize.use_hardlinks cannot be true beside it")
+    if configuration.metadata.include_identifiers:
+        raise ConfigurationError("--pseudonymize and metadata.include_identifiers contradict each other; drop one")
 
 
 def _say_what_will_be_missing(configuration: Configuration, plan: RunPlan, logger: logging.Logger) -> None:
