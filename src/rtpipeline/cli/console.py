@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from rtpipeline.config import Configuration, ConfigurationError, load_configuration, typed_value
+from rtpipeline.course import CohortFiles
 from rtpipeline.outcome import StageError
 
 CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
@@ -48,6 +49,24 @@ def configuration_from(
         return load_configuration(file, environment, overrides), file
     except ConfigurationError as error:
         raise usage_error(str(error)) from error
+
+
+def configuration_of_output(
+    outdir: Path, config: Sequence[str], environment: Mapping[str, str], flags: Mapping[str, Any] | None = None
+) -> Configuration:
+    """The configuration for working on the results in `outdir`: of the last run there, unless `--config` names a file.
+
+    Raises:
+        typer.Exit: with code 2, where nothing was organized there or the configuration cannot be used.
+    """
+    cohort = CohortFiles(outdir)
+    if not cohort.manifest.is_file():
+        raise usage_error(f"{outdir}: nothing was organized here yet (no {cohort.manifest.relative_to(outdir)})")
+    last = cohort.effective_configuration
+    named = any("=" not in value or Path(value).is_file() for value in config)
+    files = [str(last)] if last.is_file() and not named else []
+    configuration, _ = configuration_from([*files, *config], {**(flags or {}), "output_dir": outdir}, environment)
+    return configuration
 
 
 def _default_file(environment: Mapping[str, str]) -> Path | None:

@@ -25,6 +25,8 @@ from rtpipeline.report import cohort_report, course_report
 
 AGGREGATE = "aggregate"
 AGGREGATE_METHOD_VERSION = 1
+REPORT = "report"
+REPORT_METHOD_VERSION = 1
 
 States = Mapping[str, Mapping[str, StageState]]
 """By course key and stage name."""
@@ -74,20 +76,19 @@ def write_reports(
     seconds: Mapping[str, float],
 ) -> Outcome:
     """Write a page for each course and for the cohort, and what says how the results came to be."""
-    computed = any(outcome.computed for outcome in outcomes.values())
+    states = {course.key: stage_states(course) for course in courses}
+    shown = _shown(states, cohort, context)
+    previous = StageState.load(cohort.state(REPORT))
     pages = [cohort.report, cohort.run_report, cohort.provenance, *(course.files.report for course in courses)]
-    if not computed and "report" not in context.forced and all(page.is_file() for page in pages):
+    known = previous is not None and previous.status == "ok" and previous.input_digest == shown
+    if known and REPORT not in context.forced and all(page.is_file() for page in pages):
         return Outcome("ok", computed=False)
     context.logger.info("report: started")
-    states = {course.key: stage_states(course) for course in courses}
     key_file = context.configuration.organize.pseudonymize
     index = cohort.index if key_file is None else KeyFiles(key_file).index(cohort.folder)
     origin = provenance(context.configuration, index=index, radiomics_environment=_radiomics_environment(states))
     plain = {key: {name: asdict(state) for name, state in own.items()} for key, own in states.items()}
     write_text(cohort.provenance, _json(origin))
-    # Names of input folders may name people.
-    named = {"dicom_root": None} if cohort.pseudonyms.is_file() else {}
-    write_text(cohort.effective_configuration, context.configuration.model_copy(update=named).as_yaml())
     write_text(cohort.run_report, _json(_run_report(outcomes, states, seconds)))
     missing = []
     with ThreadPoolExecutor(1, thread_name_prefix="report") as executor:
@@ -97,8 +98,26 @@ def write_reports(
             missing += _written(page, course.files.report, f"{course.key} report", context)
         page = executor.submit(cohort_report, courses, cohort, plain, origin, seconds)
         missing += _written(page, cohort.report, "cohort report", context)
-    return (
-        partial(f"pages are missing: {', '.join(missing)}; the log says why") if missing else ok(courses=len(courses))
+    outcome = ok(courses=len(courses))
+    if missing:
+        outcome = partial(f"pages are missing: {', '.join(missing)}; the log says why")
+    StageState(REPORT, outcome.status, outcome.reason, input_digest=shown).save(cohort.state(REPORT))
+    return outcome
+
+
+def _shown(states: States, cohort: CohortFiles, context: RunContext) -> str:
+    """Digest of what the pages follow from: the program, the configuration, and how every stage ended."""
+    aggregated = StageState.load(cohort.state(AGGREGATE))
+    return digest(
+        {
+            "version": [REPORT_METHOD_VERSION, __version__],
+            "configuration": configuration_digest(context.configuration),
+            "courses": {
+                key: {name: [*_result_of(state), state.started] for name, state in own.items()}
+                for key, own in states.items()
+            },
+            "tables": _result_of(aggregated) if aggregated is not None else [],
+        }
     )
 
 
@@ -137,14 +156,7 @@ def _aggregate_inputs(courses: Sequence[Course], cohort: CohortFiles, context: R
             "courses": [
                 {
                     "course": course.key,
-                    "stages": {
-                        name: [
-                            state.status,
-                            state.reason,
-                            {file: record.digest for file, record in state.outputs.items()},
-                        ]
-                        for name, state in stage_states(course).items()
-                    },
+                    "stages": {name: _result_of(state) for name, state in stage_states(course).items()},
                 }
                 for course in courses
             ],

@@ -21,14 +21,17 @@ from rtpipeline.outcome import Outcome, StageError, failed
 from rtpipeline.pipeline.stages import STAGES, Stage
 from rtpipeline.pipeline.state import (
     StageState,
-    holds,
+    causes,
     input_records,
     inputs_digest,
     publish,
-    stage_configuration_digest,
+    stage_configuration,
+    write_sentinel,
 )
+from rtpipeline.provenance import digest
 from rtpipeline.scheduling.adaptive_pool import Grant
 from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
 
@@ -73,20 +76,41 @@ def run_course_stage(stage: Stage, course: Course, context: RunContext, grant: G
 
     A `StageError` in the stage is a failed outcome. Any other exception of the stage is one too, and its traceback is
     in the log: one course's defect does not stop the others.
+
+    Raises:
+        StageError: another process is at work on this stage of this course.
     """
     logger = CourseLogger(context.logger, {"course": course.key, "stage": stage.name})
-    state_file = course.files.state(stage.name)
-    previous = StageState.load(state_file)
+    previous = StageState.load(course.files.state(stage.name))
+    because = "asked for by --force"
     if stage.name not in context.forced:
-        if holds(previous, stage, course, context.configuration):
-            assert previous is not None
-            logger.debug("up to date")
+        because = next(causes(previous, stage, course, context.configuration), "")
+        if previous is not None and (not because or (previous.status == "failed" and not context.retry_failed)):
+            logger.debug("up to date" if not because else "failed before, and is not tried again")
+            if stage.sentinel is not None and not course.path(stage.sentinel).exists():
+                write_sentinel(course.path(stage.sentinel), previous)  # a workflow system deletes it before it asks
             return replace(previous.outcome, computed=False)
-        if previous is not None and previous.status == "failed" and not context.retry_failed:
-            return replace(previous.outcome, computed=False)
+    try:
+        with locked(course.files.lock(stage.name)):
+            return _run_and_publish(stage, course, context, grant, previous, because, logger)
+    except LockedError as error:
+        raise StageError(f"{course.key} {stage.name}: {error.holder or 'another process'} is at work on it") from error
+
+
+def _run_and_publish(
+    stage: Stage,
+    course: Course,
+    context: RunContext,
+    grant: Grant,
+    previous: StageState | None,
+    because: str,
+    logger: CourseLogger,
+) -> Outcome:
+    again = f", again: {because}" if previous is not None else ""
+    logger.info("started (%d threads, %s)%s", grant.tokens, grant.device, again)
     started = datetime.datetime.now(datetime.timezone.utc)
     clock = time.monotonic()
-    logger.info("started (%d threads, %s)", grant.tokens, grant.device)
+    configured = stage_configuration(stage, context.configuration)
     records = input_records(stage, course, context.configuration, previous.inputs if previous else {})
     with _folder(course, _STAGING_PREFIX, stage) as staging, _folder(course, _SCRATCH_PREFIX, stage) as scratch:
         resources = Resources(
@@ -97,6 +121,7 @@ def run_course_stage(stage: Stage, course: Course, context: RunContext, grant: G
             logs=context.logs,
             children=context.children,
             logger=logger,
+            forced=stage.name in context.forced,
             cancelled=context.cancelled,
         )
         outcome = _outcome_of(stage, course, context.configuration, resources)
@@ -110,7 +135,9 @@ def run_course_stage(stage: Stage, course: Course, context: RunContext, grant: G
             reason=outcome.reason,
             method_version=stage.method_version,
             rtpipeline_version=__version__,
-            configuration_digest=stage_configuration_digest(stage, context.configuration),
+            because=because,
+            configuration=configured,
+            configuration_digest=digest(configured),
             input_digest=inputs_digest(records),
             inputs=records,
             device=grant.device,
@@ -120,6 +147,7 @@ def run_course_stage(stage: Stage, course: Course, context: RunContext, grant: G
             details=outcome.details,
         )
         sentinel = course.path(stage.sentinel) if stage.sentinel else None
+        state_file = course.files.state(stage.name)
         publish(staging, course.files.folder, previous.outputs if previous else (), state_file, sentinel, state)
     level = logging.INFO if outcome.status in ("ok", "skipped") else logging.WARNING
     logger.log(level, "%s in %.1f s%s", outcome.status, state.seconds, f": {outcome.reason}" if outcome.reason else "")
@@ -137,6 +165,8 @@ def remove_leftovers(course: Course) -> None:
     for prefix in (_STAGING_PREFIX, _SCRATCH_PREFIX):
         for folder in sorted(course.files.folder.glob(f"{prefix}*")):
             shutil.rmtree(folder)
+    for stage in STAGES:
+        course.files.lock(stage.name).unlink(missing_ok=True)
 
 
 def _outcome_of(stage: Stage, course: Course, configuration: Configuration, resources: Resources) -> Outcome:

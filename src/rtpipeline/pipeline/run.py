@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import signal
@@ -13,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-import filelock
-
 from rtpipeline import __version__, segmentation
+from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, ConfigurationError
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize import OrganizeResult, organize
@@ -33,6 +33,7 @@ from rtpipeline.pipeline.plan import RunPlan, priority, task_key
 from rtpipeline.pipeline.stages import STAGES
 from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Grant, Task
 from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.locks import LockedError, locked
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -104,7 +105,7 @@ def run(
         logger=logger,
     )
     plan = RunPlan.of(configuration, options.stages)
-    with _only_run(cohort), _stop_on_signal(context):
+    with only_run(cohort), _stop_on_signal(context):
         try:
             return _run(cohort, context, options, plan)
         except StageError:
@@ -123,6 +124,9 @@ def _run(cohort: CohortFiles, context: RunContext, options: RunOptions, plan: Ru
     logger.info("rtpipeline %s: %s -> %s", __version__, source, configuration.output_dir)
     logger.info("%s", plan.parallelization)
     _say_what_will_be_missing(configuration, plan, logger)
+    # Names of input folders may name people.
+    written = configuration.model_copy(update={"dicom_root": None}) if cohort.pseudonyms.is_file() else configuration
+    write_text(cohort.effective_configuration, written.as_yaml())
     seconds: dict[str, float] = {}
     with _timed(seconds, "organize"):
         organized = _organize(cohort, context, options, plan)
@@ -304,23 +308,24 @@ def _patient_count(courses: Sequence[Course]) -> int:
 
 
 @contextmanager
-def _only_run(cohort: CohortFiles) -> Iterator[None]:
-    """Hold the output folder, so that two runs never write into it at once; a dead process does not keep it."""
-    try:
-        cohort.courses.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(cohort.lock, timeout=0)
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise StageError(f"{cohort.folder}: another run is at work there; wait for it to end") from error
-    except OSError as error:
-        raise StageError(
-            f"{cohort.folder}: cannot write to the output folder ({error.strerror}); choose another --outdir or mend "
-            "its permissions"
-        ) from error
-    try:
+def only_run(cohort: CohortFiles) -> Iterator[None]:
+    """Hold the output folder, so that two runs never write into it at once; a dead process does not keep it.
+
+    Raises:
+        StageError: somebody else is at work there, or the folder cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(cohort.lock))
+        except LockedError as error:
+            who = f" ({error.holder})" if error.holder is not None else ""
+            raise StageError(f"{cohort.folder}: another run is at work there{who}; wait for it to end") from error
+        except OSError as error:
+            raise StageError(
+                f"{cohort.folder}: cannot write to the output folder ({error.strerror}); choose another --outdir or "
+                "mend its permissions"
+            ) from error
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -391,6 +396,21 @@ def run_one_stage(
             configuration, children, configuration.logs, frozenset({stage.name} if forced else ()), logger=logger
         )
         device = plan.slots[stage.slots].slots[0] if stage.slots else "cpu"
-        return run_course_stage(stage, course, context, Grant(plan.parallelization.budget, device))
+        with _beside_other_stages(CohortFiles(course_folder.resolve().parent.parent)):
+            return run_course_stage(stage, course, context, Grant(plan.parallelization.budget, device))
     finally:
         children.close()
+
+
+@contextmanager
+def _beside_other_stages(cohort: CohortFiles) -> Iterator[None]:
+    """Keep runs out of the output folder, but not other single stages."""
+    if not cohort.courses.is_dir():
+        yield  # a course folder by itself
+        return
+    try:
+        with locked(cohort.lock, shared=True):
+            yield
+    except LockedError as error:
+        who = f" ({error.holder})" if error.holder is not None else ""
+        raise StageError(f"{cohort.folder}: a run is at work there{who}; wait for it to end") from error

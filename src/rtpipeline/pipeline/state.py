@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,34 @@ class FileRecord:
 
 @dataclass(frozen=True)
 class StageState:
-    """The content of a state file."""
+    """The content of a state file.
+
+    Attributes:
+        stage: name of the stage.
+        status: of its outcome, or `publishing`.
+        reason: of its outcome.
+        method_version: of the stage when it ran.
+        rtpipeline_version: of the program that ran it.
+        because: why it was run then: what it had not, or what had changed.
+        configuration: the values of the keys that its result depends on.
+        configuration_digest: their digest.
+        input_digest: digest of names and contents of the inputs.
+        inputs: every file it read.
+        outputs: every file it published.
+        device: `cpu`, `mps` or `gpu:N`.
+        threads: CPU tokens it held.
+        started: date and time, UTC.
+        seconds: how long it took.
+        details: of its outcome.
+    """
 
     stage: str
     status: str
     reason: str = ""
     method_version: int = 1
     rtpipeline_version: str = ""
+    because: str = ""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
     configuration_digest: str = ""
     input_digest: str = ""
     inputs: Mapping[str, FileRecord] = field(default_factory=dict)
@@ -81,10 +102,10 @@ class StageState:
         write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
 
 
-def stage_configuration_digest(stage: Stage, configuration: Configuration) -> str:
-    """Digest of the part of the configuration that the stage's result depends on."""
+def stage_configuration(stage: Stage, configuration: Configuration) -> dict[str, Any]:
+    """The part of the configuration that the stage's result depends on, JSON-ready, by dotted key."""
     values = configuration.model_dump(mode="json")
-    return digest({key: _dotted(values, key) for key in stage.configuration_keys})
+    return {key: _dotted(values, key) for key in stage.configuration_keys}
 
 
 def input_records(
@@ -110,22 +131,57 @@ def inputs_digest(records: Mapping[str, FileRecord]) -> str:
 
 
 def holds(state: StageState | None, stage: Stage, course: Course, configuration: Configuration) -> bool:
-    """Whether the result of an earlier run is still what this run would make.
+    """Whether the result of an earlier run is still what this run would make."""
+    return next(causes(state, stage, course, configuration), None) is None
 
-    It is not when the stage failed before, its method, configuration or an input changed, or an output is not as it
+
+def causes(state: StageState | None, stage: Stage, course: Course, configuration: Configuration) -> Iterator[str]:
+    """Everything for which a stage has to be run (again), one clause each; nothing where its result still holds.
+
+    It does not when the stage failed before, its method, configuration or an input changed, or an output is not as it
     was left.
     """
-    if state is None or state.status in ("failed", PUBLISHING):
-        return False
+    if state is None:
+        yield "it was not run before"
+        return
+    if state.status == PUBLISHING:
+        yield "a run was killed while it replaced the outputs"
+        return
+    if state.status == "failed":
+        yield f"it failed before ({state.reason})"
+    if state.details.get("try_again"):
+        yield f"a part of it failed before ({state.reason})"
     if state.method_version != stage.method_version:
-        return False
-    if state.configuration_digest != stage_configuration_digest(stage, configuration):
-        return False
+        yield f"its method has version {stage.method_version}, had {state.method_version}"
+    yield from _configuration_changes(state, stage_configuration(stage, configuration))
     for name, record in state.outputs.items():
         path = course.path(name)
-        if not path.is_file() or FileRecord.of(path, record).digest != record.digest:
-            return False
-    return state.input_digest == inputs_digest(input_records(stage, course, configuration, state.inputs))
+        if not path.is_file():
+            yield f"its output {name} is missing"
+        elif FileRecord.of(path, record).digest != record.digest:
+            yield f"its output {name} is not as it was left"
+    yield from _input_changes(state.inputs, input_records(stage, course, configuration, state.inputs))
+
+
+def _configuration_changes(state: StageState, now: Mapping[str, Any]) -> Iterator[str]:
+    if state.configuration_digest == digest(now):
+        return
+    before = state.configuration
+    changed = [key for key in (*now, *(key for key in before if key not in now)) if before.get(key) != now.get(key)]
+    for key in changed if before else ():
+        yield f"{key} is {json.dumps(now.get(key))}, was {json.dumps(before.get(key))}"
+    if not before or not changed:
+        yield "its part of the configuration changed"
+
+
+def _input_changes(before: Mapping[str, FileRecord], now: Mapping[str, FileRecord]) -> Iterator[str]:
+    for name in sorted({*before, *now}):
+        if name not in before:
+            yield f"its input {name} is new"
+        elif name not in now:
+            yield f"its input {name} is gone"
+        elif before[name].digest != now[name].digest:
+            yield f"its input {name} changed"
 
 
 def publish(
@@ -157,9 +213,14 @@ def publish(
     final = StageState(**{**_shallow(state), "outputs": outputs})
     final.save(state_file)
     if sentinel is not None:
-        line = final.status if not final.reason else f"{final.status}: {final.reason}"
-        write_text(sentinel, " ".join(line.split()) + "\n")
+        write_sentinel(sentinel, final)
     return final
+
+
+def write_sentinel(sentinel: Path, state: StageState) -> None:
+    """Write the line that tells people and workflow systems how a stage ended."""
+    line = state.status if not state.reason else f"{state.status}: {state.reason}"
+    write_text(sentinel, " ".join(line.split()) + "\n")
 
 
 def _shallow(state: StageState) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""`rtpipeline verify OUT`: are all files as the run left them, and as they were when they were read?"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtpipeline.cli.console import EXIT_FAILED, configuration_of_output, explained_errors
+from rtpipeline.course import CohortFiles
+from rtpipeline.pipeline.verify import Finding, verify
+from rtpipeline.scheduling.budget import worker_budget
+
+
+def command(
+    outdir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    config: Annotated[
+        list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable [the last run's].")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare every file of the results with what was recorded of it; ends with 1 where one differs."""
+    configuration = configuration_of_output(outdir, config or [], os.environ)
+    threads = worker_budget(configuration.cores, configuration.scheduler.reserved_cores, configuration.max_workers)
+    cohort = CohortFiles(outdir)
+    findings: list[Finding] = []
+    files = 0
+    with explained_errors():
+        courses = [course.key for course in cohort.manifest_courses()]
+        for name, found in zip([*courses, "cohort tables"], verify(cohort, configuration, threads), strict=True):
+            files += found.files
+            findings += found.findings
+            if not json_output:
+                typer.echo(f"{name}: {found.files} files, {len(found.findings) or 'no'} differences")
+    if json_output:
+        result = {"files": files, "ok": not findings, "findings": [asdict(finding) for finding in findings]}
+        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+    else:
+        for finding in findings:
+            typer.echo(str(finding))
+        typer.echo(f"{files} files compared, {len(findings) or 'no'} differences")
+    if findings:
+        raise typer.Exit(EXIT_FAILED)
