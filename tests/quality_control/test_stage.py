@@ -187,14 +187,36 @@ def test_a_segmentation_is_compared_with_what_was_drawn(copy_of: Any) -> None:
     write_nifti(segmentation, Volume(image.grid, shifted.astype(np.uint8)))
     label_map = {"task": "total", "labels": {"1": "heart"}, "voxel_counts": {"1": int(shifted.sum())}}
     course.files.label_map(segmentation).write_text(json.dumps(label_map))
-    rows = checks(course, with_dvh=False)
+    rows = checks(course)
     assert status(rows, "segmentation_present") == "PASS"
     assert status(rows, "segmentation_geometry") == "PASS"
     (row,) = read_parquet(course.files.structure_comparison).to_pylist()
     assert (row["standard_name"], row["source_a"], row["source_b"]) == ("Heart", "manual", "auto")
     assert row["dice"] == pytest.approx(2 * (drawn & shifted).sum() / (2 * drawn.sum()))
     assert row["volume_difference_percent"] == pytest.approx(0.0)
-    assert row["centroid_distance_mm"] == pytest.approx(image.grid.pixel_spacing_mm[0])
+    step_mm = image.grid.pixel_spacing_mm[0]
+    assert row["centroid_distance_mm"] == pytest.approx(step_mm)
+    assert row["hausdorff_95_mm"] == pytest.approx(step_mm)
+    assert 0.0 < row["mean_surface_distance_mm"] < step_mm
+    within = [row[f"surface_dice_{limit}mm"] for limit in (1, 2, 3)]
+    assert within == [1.0 if limit >= step_mm else pytest.approx(within[0], abs=0.5) for limit in (1, 2, 3)]
+    assert within == sorted(within)
+    assert row["added_path_length_mm"] > 0.0
+    dose = {
+        (metric["metric"], metric["unit"]): metric
+        for metric in read_parquet(course.files.structure_comparison_dose).to_pylist()
+    }
+    values = {
+        source: {
+            (metric["metric"], metric["unit"] or ""): metric["value"]
+            for metric in read_parquet(course.files.dvh_metrics).to_pylist()
+            if metric["segmentation_source"] == source and metric["standard_name"] == "Heart"
+        }
+        for source in ("manual", "auto")
+    }
+    assert len(dose) > 10
+    for key, metric in dose.items():
+        assert metric["difference"] == pytest.approx(values["auto"][key] - values["manual"][key])
 
 
 def test_a_segmentation_on_other_voxels_fails(copy_of: Any) -> None:
