@@ -14,8 +14,8 @@ from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.rtstruct import RoiToWrite, write_structure_set
 from rtpipeline.dicom.segmentation_object import write_segmentation_object
 from rtpipeline.imaging.grid import FloatArray, Grid
+from rtpipeline.imaging.keyholes import keyholed_outline
 from rtpipeline.imaging.mask import Mask
-from rtpipeline.imaging.polygons import outline
 from rtpipeline.imaging.smooth_outline import smooth_outline
 from rtpipeline.outcome import Outcome, StageError, ok, partial, skipped
 from rtpipeline.scheduling.resources import Resources
@@ -56,7 +56,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         return skipped("there is no segmentation of the planning CT, and no custom structures are configured")
     images = course.path(planning_ct.folder)
     staging = CourseFiles(resources.staging)
-    draw: Outline = smooth_outline if configuration.segmentation.smooth_contours else outline
+    draw: Outline = smooth_outline if configuration.segmentation.smooth_contours else keyholed_outline
     try:
         grid = read_geometry(images).grid
         if automatic:
@@ -142,7 +142,7 @@ def _custom(
 
 def _custom_roi(definition: CustomStructure, mask: Mask) -> RoiToWrite:
     recipe = f"{CUSTOM_DESCRIPTION}: {definition.operation} of {', '.join(definition.source_structures)}"
-    return RoiToWrite(definition.name, outline(mask), algorithm="SEMIAUTOMATIC", description=recipe)
+    return RoiToWrite(definition.name, keyholed_outline(mask), algorithm="SEMIAUTOMATIC", description=recipe)
 
 
 def _sentence(result: CustomResult) -> str:

@@ -1,5 +1,7 @@
 """RT Structure Sets ↔ contours."""
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +19,9 @@ from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtstruct import RoiToWrite, read_structure_set, stable_colour, write_structure_set
 from rtpipeline.imaging.contours import polygon_area_mm2, rasterise
 from rtpipeline.imaging.grid import FloatArray, Grid
+from rtpipeline.imaging.keyholes import keyholed_outline
 from rtpipeline.imaging.mask import Mask
-from rtpipeline.imaging.polygons import outline
+from rtpipeline.imaging.nifti import read_nifti
 
 
 def images(folder: Path, grid: Grid) -> Path:
@@ -48,7 +51,7 @@ def test_masks_survive_the_file_exactly(seed: int, tmp_path_factory: pytest.Temp
         fitted[part] = values[part]
         masks.append(fitted)
     images(folder / "CT", grid)
-    rois = [RoiToWrite(f"mask {n}", outline(Mask.cropped(grid, values))) for n, values in enumerate(masks)]
+    rois = [RoiToWrite(f"mask {n}", keyholed_outline(Mask.cropped(grid, values))) for n, values in enumerate(masks)]
     write_structure_set(folder / "RS.dcm", folder / "CT", rois, label="test")
     image_grid = load_image(folder / "CT").grid
     for roi, values in zip(read_structure_set(folder / "RS.dcm").rois, masks, strict=True):
@@ -276,3 +279,27 @@ def test_the_ibsi_phantom_has_its_published_volume_and_intensity(test_data: Path
     assert mask.volume_cm3 == pytest.approx(359, abs=5)
     values = volume.values[mask.on(volume.grid)]
     assert values[(values >= -500) & (values <= 400)].mean() == pytest.approx(13.4, abs=1.1)
+
+
+@pytest.mark.skipif(
+    shutil.which("plastimatch") is None, reason="plastimatch is not installed (apt install plastimatch)"
+)
+@pytest.mark.parametrize("position", ["HFS", "FFP"])
+def test_plastimatch_reads_the_same_volume(position: str, tmp_path: Path) -> None:
+    grid = grid_of(position, size=(60, 50, 24), spacing=(1.5, 1.5, 3.0))
+    images(tmp_path / "CT", grid)
+    z, y, x = (np.arange(size) for size in grid.shape)
+    inside = ((z - 12)[:, None, None] / 9) ** 2 + ((y - 25)[:, None] / 20) ** 2 + ((x - 30) / 22) ** 2
+    drawn = {
+        "ball": inside <= 1,
+        "shell": (inside <= 1) & (inside > 0.4),
+        "slanted": (inside <= 1) & (x + y[:, None] > 55),
+    }
+    rois = [RoiToWrite(name, keyholed_outline(Mask.cropped(grid, values))) for name, values in drawn.items()]
+    write_structure_set(tmp_path / "RS.dcm", tmp_path / "CT", rois, label="test")
+    command = ["plastimatch", "convert", "--input", "RS.dcm", "--referenced-ct", "CT", "--output-prefix", "read"]
+    subprocess.run([*command, "--prefix-format", "nii.gz"], cwd=tmp_path, check=True, capture_output=True)
+    for name, values in drawn.items():
+        read = read_nifti(tmp_path / "read" / f"{name}.nii.gz").values
+        assert values.sum() >= 500
+        assert np.count_nonzero(read) == pytest.approx(values.sum(), rel=0.02)

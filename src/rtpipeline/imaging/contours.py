@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid
+from rtpipeline.imaging.keyholes import SEAM_ROW_OFFSET
 from rtpipeline.imaging.mask import BoolArray, Mask
 from rtpipeline.imaging.slab_bounds import gap_warnings, slab_bounds_mm
 
@@ -98,8 +99,7 @@ def group_by_plane(contours: Sequence[FloatArray], normal: FloatArray) -> list[C
     breaks = np.flatnonzero(np.diff(offsets[order]) > POSITION_TOLERANCE_MM) + 1
     groups = []
     for members in np.split(order, breaks):
-        distinct = {_canonical(contours[member]): contours[member] for member in reversed(members)}
-        kept = tuple(reversed(distinct.values()))
+        kept = _distinct([contours[member] for member in members])
         groups.append(ContourPlane(float(offsets[members].mean()), kept))
     return groups
 
@@ -113,6 +113,14 @@ def _split_by_tilt(contours: Sequence[FloatArray], grid: Grid) -> tuple[list[Flo
     tolerance = 0.5 * float(np.min(grid.plane_thicknesses_mm))
     flat = [contour for contour in contours if np.ptp(contour @ grid.direction[:, 2]) <= tolerance]
     return flat, len(contours) - len(flat)
+
+
+def _distinct(contours: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+    """The contours without exact duplicates, the first of each."""
+    if len(contours) == 1:
+        return (contours[0],)
+    distinct = {_canonical(contour): contour for contour in reversed(contours)}
+    return tuple(reversed(distinct.values()))
 
 
 def _canonical(contour: FloatArray) -> bytes:
@@ -162,9 +170,10 @@ def _pixel_box(polygons: Sequence[FloatArray], grid: Grid) -> tuple[slice, slice
 def _on_voxel_edges(planes: Sequence[ContourPlane], grid: Grid) -> bool:
     points = np.concatenate([contour for plane in planes for contour in plane.contours])
     index = grid.world_to_index(points)
-    halves = np.abs(index[:, :2] % 1.0 - 0.5)
+    column, row = np.abs(index[:, :2] % 1.0 - 0.5).T
+    row = np.minimum(row, np.abs(row - SEAM_ROW_OFFSET))
     off_plane = np.abs(index[:, 2] - np.rint(index[:, 2]))
-    return bool(halves.max() < 2e-3 and off_plane.max() < 0.1)
+    return bool(max(column.max(), row.max()) < 2e-3 and off_plane.max() < 0.1)
 
 
 def _fill_plane(polygons: Sequence[FloatArray], rows: int, columns: int) -> tuple[BoolArray, bool]:

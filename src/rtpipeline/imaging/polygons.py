@@ -26,6 +26,15 @@ def outline(mask: Mask) -> list[FloatArray]:
         outline turns. Outer loops and holes run in opposite senses. The order is by plane, then by the first vertex
         (the topmost, then leftmost of the loop), and so the same for the same mask.
     """
+    loops = index_loops(mask)
+    if not loops:
+        return []
+    world = mask.grid.index_to_world(np.concatenate(loops))
+    return np.split(world, np.cumsum([len(loop) for loop in loops])[:-1])
+
+
+def index_loops(mask: Mask) -> list[FloatArray]:
+    """`outline` in continuous (column, row, plane) indices of the mask's grid; clockwise loops are outer ones."""
     edges, shape = _boundary_edges(mask.values)
     if len(edges) == 0:
         return []
@@ -38,8 +47,8 @@ def outline(mask: Mask) -> list[FloatArray]:
     order = np.lexsort((rank[corner], loop[corner]))
     kept, kept_loop = edges[corner][order], loop[corner][order]
     plane, row, column = np.unravel_index(kept // 4, shape)
-    world = mask.grid.index_to_world(np.stack([column - 0.5, row - 0.5, plane.astype(float)], axis=-1))
-    return np.split(world, np.flatnonzero(np.diff(kept_loop)) + 1)
+    index = np.stack([column - 0.5, row - 0.5, plane.astype(float)], axis=-1)
+    return np.split(index, np.flatnonzero(np.diff(kept_loop)) + 1)
 
 
 def _boundary_edges(values: BoolArray) -> tuple[IndexArray, tuple[int, int, int]]:
