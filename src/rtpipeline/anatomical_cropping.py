@@ -117,11 +117,11 @@ class CropRange:
 
 
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
-    """Cut the planning CT, `RS.dcm` and `RS_auto.dcm` of a course to the configured region.
+    """Cut the planning CT and its structure sets to the configured region.
 
-    Writes `NIFTI/CT_cropped.nii.gz`, copies of the kept slices in `DICOM/CT_cropped/`, `RS_cropped.dcm` and
-    `RS_auto_cropped.dcm` where there is a source for them, and `cropping_metadata.json`. Without the landmarks the
-    course stays as it is.
+    Writes `NIFTI/CT_cropped.nii.gz`, copies of the kept slices in `DICOM/CT_cropped/`, a `…_cropped.dcm` beside each
+    of `RS.dcm`, `RS_auto.dcm`, `RS_custom.dcm` and the custom models' structure sets that is there, and
+    `cropping_metadata.json`. Without the landmarks the course stays as it is.
     """
     if not configuration.ct_cropping.enabled:
         return skipped("disabled in the configuration")
@@ -279,12 +279,13 @@ def _write(course: Course, geometry: SeriesGeometry, kept: range, target: Course
     for file in files:
         shutil.copyfile(file, target.cropped_ct_dicom / file.name)
     counts: dict[str, Any] = {}
-    structure_sets = {
-        course.files.structure_set: target.structure_set,
-        course.files.automatic_structure_set: target.automatic_structure_set,
-    }
-    for source, uncropped_name in structure_sets.items():
-        if source.is_file():
-            cropped = CourseFiles.cropped(uncropped_name)
-            counts[cropped.name] = crop_structure_set(source, cropped, geometry, kept)
+    for source in _structure_sets(course.files):
+        name = CourseFiles.cropped(source).relative_to(course.files.folder)
+        counts[name.as_posix()] = crop_structure_set(source, target.folder / name, geometry, kept)
     return counts
+
+
+def _structure_sets(files: CourseFiles) -> list[Path]:
+    """The structure sets of the planning CT that are there: manual, automatic, custom, and those of custom models."""
+    own = (files.structure_set, files.automatic_structure_set, files.custom_structure_set)
+    return [*(file for file in own if file.is_file()), *files.custom_model_structure_sets]

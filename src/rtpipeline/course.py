@@ -213,6 +213,19 @@ class CourseFiles:
     def custom_model_structure_set(self, model: str) -> Path:
         return self.custom_models / model / "rtstruct.dcm"
 
+    @property
+    def custom_model_segmentations(self) -> tuple[Path, ...]:
+        """Every custom model's segmentation that is there, with its label map; nothing that is made from them."""
+        return (
+            *sorted(self.custom_models.glob("*/segmentation.nii.gz")),
+            *sorted(self.custom_models.glob("*/segmentation.json")),
+        )
+
+    @property
+    def custom_model_structure_sets(self) -> tuple[Path, ...]:
+        """Every custom model's structure set that is there."""
+        return tuple(sorted(self.custom_models.glob("*/rtstruct.dcm")))
+
     @staticmethod
     def label_map(segmentation: Path) -> Path:
         """The JSON beside a multilabel NIfTI: `{"labels": {"1": "spleen", …}, "voxel_counts": …, …}`."""

@@ -94,7 +94,7 @@ def _structure_inputs(files: CourseFiles) -> tuple[Path, ...]:
         files.description,
         files.structure_set,
         files.totalsegmentator,
-        files.custom_models,
+        *files.custom_model_segmentations,
         files.custom_structure_set,
         files.cropping,
     )
@@ -147,7 +147,7 @@ STAGES: tuple[Stage, ...] = (
             files.dicom / "CT",
             files.structure_set,
             files.totalsegmentator,
-            files.custom_models,
+            *files.custom_model_segmentations,
         ),
         external_inputs=lambda configuration: _given(configuration.custom_structures),
         configuration_keys=("segmentation.export_dicom_seg", "segmentation.smooth_contours"),
@@ -165,6 +165,8 @@ STAGES: tuple[Stage, ...] = (
             files.dicom / "CT",
             files.structure_set,
             files.automatic_structure_set,
+            files.custom_structure_set,
+            *files.custom_model_structure_sets,
             files.totalsegmentator,
         ),
         configuration_keys=(
@@ -175,6 +177,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.ct_cropping.enabled,
         tokens=_one,
         sentinel=".crop_ct_done",
+        method_version=2,
         aliases=("crop_ct",),
     ),
     Stage(
