@@ -147,8 +147,8 @@ class Translation:
 def identifying_words(values: Iterable[str]) -> tuple[str, ...]:
     """The words in which an identifier can turn up again in a text: each value, and each part of a person's name.
 
-    Left out are words of fewer than three characters, numbers of fewer than five digits, and words such as `phantom`
-    that say nothing of a person: they would be found everywhere.
+    Left out are words of fewer than three letters, numbers and codes of fewer than five characters, and words such as
+    `phantom` that say nothing of a person: they would be found everywhere.
     """
     words: dict[str, None] = {}
     for value in values:
@@ -156,15 +156,22 @@ def identifying_words(values: Iterable[str]) -> tuple[str, ...]:
         for part in parts:
             tokens = _TOKEN.findall(part)
             compact = "".join(tokens)
-            too_short = len(compact) < 3 or (compact.isdigit() and len(compact) < 5)
+            too_short = len(compact) < (5 if any(map(str.isdigit, compact)) else 3)
             if not too_short and not all(token.lower() in _COMMON for token in tokens):
                 words[" ".join(tokens).lower()] = None
     return tuple(sorted(words, key=lambda word: (-len(word), word)))
 
 
-def pattern_of(word: str) -> str:
-    """A regular expression for a word of `identifying_words`, whatever stands between its parts."""
+def pattern_of(word: str, *, alone: bool = False) -> str:
+    """A regular expression for a word of `identifying_words`, whatever stands between its parts.
+
+    Args:
+        word: its parts separated by one space.
+        alone: a number must stand alone: not in a code, and not before or behind a decimal point.
+    """
     between = r"[\W_]*".join(re.escape(token) for token in word.split(" "))
+    if alone and word.isdigit():
+        return rf"(?<![\w.]){word}(?!\w|\.\d)"
     return f"{_edge('?<!', word[0])}{between}{_edge('?!', word[-1])}"
 
 

@@ -98,6 +98,8 @@ def identifiers_of(path: Path) -> dict[str, str]:
 def texts_of(path: Path) -> Iterator[tuple[str, str]]:
     """Every value of a DICOM file that is text, names and dates among them, with the keyword or tag of its attribute.
 
+    Numbers and times, which hold nothing but digits, are left out.
+
     Raises:
         DicomError: the file cannot be read.
     """
@@ -113,7 +115,7 @@ def texts_of(path: Path) -> Iterator[tuple[str, str]]:
 def _texts_in(dataset: Dataset) -> Iterator[tuple[str, str]]:
     for tag in list(dataset.keys()):
         representation = _representation(dataset, tag)
-        if representation in BINARY or representation == "DS":
+        if representation in BINARY or representation in ("DS", "IS", "TM", "DT"):
             continue
         value = dataset[tag].value
         if isinstance(value, DicomSequence):

@@ -99,7 +99,7 @@ def organize(
     if key is not None and key_file is not None:
         stored.chmod(OWNER_ONLY)
         planned = _all_courses(index.files, settings, {}, {})
-        pseudonyms = pseudonyms_for(key, key_file, index.files, planned[0], dicom_root)
+        pseudonyms = pseudonyms_for(key, key_file, index, planned[0], dicom_root)
         if overrides:
             decisions = pseudonyms.original_decisions(overrides, planned[0], known_names)
             planned = _all_courses(index.files, settings, {}, decisions)
@@ -126,6 +126,35 @@ def organize(
     changed |= _write_manifest(cohort, plans)
     _write_unused(cohort, unused, pseudonyms)
     return OrganizeResult(tuple(courses), index.files_read, len(index.files), changed, tuple(warnings), pseudonyms)
+
+
+def preview_courses(
+    dicom_root: Path,
+    cohort: CohortFiles,
+    configuration: Configuration,
+    *,
+    threads: int,
+    report_progress: Callable[[int, int], None],
+) -> list[CoursePlan]:
+    """The courses that organizing would make now, in their order, with nothing written; not yet pseudonymised.
+
+    Raises:
+        StageError: the input cannot be listed or read.
+    """
+    _require_separate(dicom_root, cohort)
+    index = build_index(
+        dicom_root,
+        cohort.index,
+        excluded=cohort.folder,
+        threads=threads,
+        report_progress=report_progress,
+        cancelled=threading.Event(),
+        store=False,
+    )
+    known_names = {(patient, name.rsplit("_", 1)[1]): name for patient, name in _courses_of_manifest(cohort)}
+    settings = configuration.organize
+    plans, _, _ = plan_courses(index.files, settings, known_names, read_overrides(settings.overrides))
+    return _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
 
 
 def plan_courses(

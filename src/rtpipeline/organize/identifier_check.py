@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import json
 import re
 import struct
 import zipfile
@@ -13,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
+import yaml
 
 from rtpipeline.course import CohortFiles
 from rtpipeline.dicom.deidentify import texts_of
@@ -26,6 +29,10 @@ _UID = re.compile(r"\d+(?:\.\d+){2,}")
 _TOKEN = re.compile(r"[^\W_]+")
 _NIFTI_HEADER_BYTES = 352
 _PARTS = re.compile(r"[\s\"'<>,;]+")
+_CELL_TEXT = re.compile(r"<(?:t|dc:creator|dc:title|cp:lastModifiedBy)\b[^>]*>([^<]*)<|<sheet name=\"([^\"]*)\"")
+_DRAWING = re.compile(r'\s(?:d|points|src)="[^"]*"')
+"""Attributes of HTML and SVG that hold coordinates or a picture."""
+_NUMBER = re.compile(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?")
 _FEW = 5
 
 
@@ -52,7 +59,7 @@ class _Words:
     def _by_token(self) -> dict[str, list[tuple[re.Pattern[str], str]]]:
         found: dict[str, list[tuple[re.Pattern[str], str]]] = defaultdict(list)
         for word, kind in self.kinds.items():
-            found[max(word.split(" "), key=len)].append((re.compile(pattern_of(word), re.IGNORECASE), kind))
+            found[max(word.split(" "), key=len)].append((re.compile(pattern_of(word, alone=True), re.IGNORECASE), kind))
         return dict(found)
 
     def kinds_in(self, text: str) -> Iterator[str]:
@@ -71,9 +78,10 @@ def find_identifiers(cohort: CohortFiles, logs: Path, pseudonyms: Pseudonyms) ->
     """Every file of the output and the logs in which an original identifier is found, sorted.
 
     Searched are names of files and folders, texts of DICOM objects, all text columns of tables, cells of workbooks, and
-    every other file as text. UIDs, and identifiers that hold digits or several words, are searched everywhere. A single
-    word of letters (part of a name) and the birth date are searched only in the data of that patient, because elsewhere
-    they mean something else as well. Words that `identifying_words` leaves out are not searched. Pixels are not read.
+    every other file as text; numbers in tables and JSON are none. UIDs, and identifiers that hold digits or several
+    words, are searched everywhere. A single word of letters (part of a name) and the birth date are searched only in
+    the data of that patient, because elsewhere they mean something else as well. Words that `identifying_words` leaves
+    out are not searched. Pixels are not read.
     """
     everywhere, own = _searched(pseudonyms)
     findings: set[Finding] = set()
@@ -135,13 +143,41 @@ def _texts(path: Path) -> Iterable[str]:
         return [_table_text(read_parquet(path))]
     if path.suffix == ".xlsx":
         with zipfile.ZipFile(path) as workbook:
-            return [workbook.read(name).decode("utf-8", "replace") for name in workbook.namelist()]
+            parts = [workbook.read(name).decode("utf-8", "replace") for name in workbook.namelist()]
+        return ["\n".join(" ".join(found) for part in parts for found in _CELL_TEXT.findall(part))]
+    if path.suffix in (".json", ".yaml", ".csv", ".html"):
+        return ["\n".join(_strings(path))]
     if path.name.endswith(".nii.gz"):
         with gzip.open(path) as file:
             header = file.read(_NIFTI_HEADER_BYTES)
             start = int(struct.unpack("<f", header[108:112])[0]) if len(header) == _NIFTI_HEADER_BYTES else 0
             return [(header + file.read(max(start - len(header), 0))).decode("latin-1")]
     return [path.read_bytes().decode("utf-8", "replace")]
+
+
+def _strings(path: Path) -> Iterator[str]:
+    """The strings of a JSON, YAML, CSV or HTML file, without its numbers; the whole file where it is none."""
+    text = path.read_bytes().decode("utf-8", "replace")
+    if path.suffix == ".html":
+        yield _DRAWING.sub(" ", text)
+        return
+    if path.suffix == ".csv":
+        cells = (cell for row in csv.reader(text.splitlines()) for cell in row)
+        yield from (cell for cell in cells if not _NUMBER.fullmatch(cell))
+        return
+    try:
+        pending = [json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)]
+    except (ValueError, yaml.YAMLError):
+        yield text
+        return
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            pending += value
+        elif isinstance(value, str):
+            yield value
 
 
 def _table_text(table: pa.Table) -> str:

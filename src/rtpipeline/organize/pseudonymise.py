@@ -23,7 +23,7 @@ from rtpipeline.dicom.deidentify import DEIDENTIFY_VERSION, copy_without_identif
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.organize.description import CoursePlan
 from rtpipeline.organize.duplicates import Unused
-from rtpipeline.organize.index import IndexedFile
+from rtpipeline.organize.index import Index, IndexedFile
 from rtpipeline.organize.names import UNDATED
 from rtpipeline.organize.overrides import CourseOverride
 from rtpipeline.outcome import StageError
@@ -252,17 +252,15 @@ class Pseudonyms:
         return " ".join(words)
 
 
-def pseudonyms_for(
-    key: Key, key_file: Path, files: Sequence[IndexedFile], plans: Sequence[CoursePlan], root: Path
-) -> Pseudonyms:
+def pseudonyms_for(key: Key, key_file: Path, index: Index, plans: Sequence[CoursePlan], root: Path) -> Pseudonyms:
     """Pseudonyms for all patients of an indexed input; notes them beside the key.
 
-    The identifiers of a patient are read from one file of each of their series.
+    The identifiers of a patient are read from one file of each of their series, unless nothing of the input is new.
 
     Args:
         key: of the project.
         key_file: where it lies.
-        files: of the input.
+        index: of the input.
         plans: the courses with the original identifiers; their folders stand for patients without PatientID.
         root: the input folder.
 
@@ -272,14 +270,17 @@ def pseudonyms_for(
     folders = {file.path: plan.description.patient for plan in plans for file in plan.files.values()}
     examples: dict[str, dict[str, IndexedFile]] = defaultdict(dict)
     uids: set[str] = set()
-    for file in files:
+    for file in index.files:
         header = file.header
         if header is None:
             continue
         uids |= {header.sop_instance_uid, header.series_instance_uid, header.study_instance_uid}
         uids.add(header.frame_of_reference_uid)
         examples[header.patient_id or folders.get(file.path, "")].setdefault(header.series_instance_uid, file)
-    people = {name: _identifiers(of_series.values(), root) for name, of_series in examples.items()}
+    noted = KeyFiles(key_file).known_patients() if index.files_read == 0 else {}
+    people = {
+        name: {} if name in noted else _identifiers(of_series.values(), root) for name, of_series in examples.items()
+    }
     known = _note(key, KeyFiles(key_file), people)
     identifiers = {
         name: {keyword: tuple(values) for keyword, values in known[name]["identifiers"].items()}
@@ -289,7 +290,7 @@ def pseudonyms_for(
         name: Translation(key, name, tuple(value for values in own.values() for value in values))
         for name, own in identifiers.items()
     }
-    paths = {file.shown_path: key.code("path", file.shown_path) for file in files}
+    paths = {file.shown_path: key.code("path", file.shown_path) for file in index.files}
     return Pseudonyms(key, translations, paths, frozenset(uids - {""}), identifiers)
 
 
