@@ -179,6 +179,27 @@ def test_structures_that_follow_each_other_on_an_image_share_its_coefficients_an
     assert_same(results[0].features, plain_features(volume, mask, parameters))
 
 
+def test_another_image_under_the_same_name_is_not_taken_for_the_first(
+    tmp_path: Path, client: RadiomicsClient, make_job: Callable[..., ExtractionJob]
+) -> None:
+    """Workers keep what they computed of an image; a later course may store its image in a file of the same name."""
+    image_grid = grid((0.8, 1.1, 2.5))
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text(f"setting: {{{ONE_MM}}}\nfeatureClass: {{firstorder: [Mean]}}", encoding="utf-8")
+    volume, mask = noisy_volume(image_grid), ellipsoid(image_grid, *MIDDLE)
+
+    def means(image: Volume) -> set[float | None]:
+        job = make_job("image", image, mask, parameters)
+        jobs = [replace(job, key=str(number)) for number in range(6)]
+        return {result.features["original_firstorder_Mean"] for result in client.extract(jobs, timeout_s=60)}
+
+    (first,) = means(volume)
+    (second,) = means(Volume(image_grid, volume.values + 100))
+
+    assert first is not None
+    assert second == pytest.approx(first + 100, abs=1e-3)
+
+
 def test_a_mask_that_pyradiomics_refuses_fails_with_its_reason(
     tmp_path: Path, client: RadiomicsClient, make_job: Callable[..., ExtractionJob]
 ) -> None:

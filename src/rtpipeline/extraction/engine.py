@@ -48,7 +48,7 @@ def prepared(image: ImageOnDisk, mask: MaskOnDisk, extractor: PreparedExtractor)
     setting = extractor.settings
     values = _image_values(image)
     if setting.get("normalize"):
-        values = _normalised(image, json.dumps(setting))
+        values = _normalised(image, _state(image), json.dumps(setting))
     mask_values, mask_box = _tight_mask(mask)
     size, spacing = np.array(values.shape[::-1]), np.array(image.spacing_mm)
     template = _with_geometry(sitk.Image([1, 1, 1], sitk.sitkUInt8), image)
@@ -65,7 +65,7 @@ def prepared(image: ImageOnDisk, mask: MaskOnDisk, extractor: PreparedExtractor)
     whole = None
     if interpolator == sitk.sitkBSpline:
         normalised = json.dumps(setting) if setting.get("normalize") else ""
-        whole = _prefilter.of((image, normalised), values, lambda volume: _with_geometry(volume, image))
+        whole = _prefilter.of((image, _state(image), normalised), values, lambda volume: _with_geometry(volume, image))
     return resampled(values, mask_values, mask_box, template, grid, interpolator, whole)
 
 
@@ -115,8 +115,14 @@ def _image_values(image: ImageOnDisk) -> NDArray[Any]:
     return values
 
 
+def _state(image: ImageOnDisk) -> tuple[int, int, int]:
+    """What tells an image from another that had the same file name before."""
+    status = image.file.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 @lru_cache(maxsize=1)
-def _normalised(image: ImageOnDisk, setting: str) -> NDArray[Any]:
+def _normalised(image: ImageOnDisk, state: tuple[int, int, int], setting: str) -> NDArray[Any]:
     """The whole image normalised by PyRadiomics, over all of its voxels; the last one is kept."""
     whole = _with_geometry(sitk.GetImageFromArray(_image_values(image)), image)
     values: NDArray[Any] = sitk.GetArrayFromImage(imageoperations.normalizeImage(whole, **json.loads(setting)))

@@ -60,14 +60,20 @@ def maximal_correlation(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _vectors(matrices: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The vector that belongs to an eigenvalue of each symmetric matrix, by inverse iteration from a fixed start."""
+    """The vector that belongs to an eigenvalue of each symmetric matrix, by inverse iteration from a fixed start.
+
+    NaN where there is nothing to invert.
+    """
     size = matrices.shape[1]
     shifted = matrices.copy()
     shifted[:, np.arange(size), np.arange(size)] -= (values + _SHIFT)[:, None]
     start = np.random.default_rng(0).normal(size=size)
     vectors = np.broadcast_to(start, (*values.shape, size))
     for _ in range(_ITERATIONS):
-        vectors = np.linalg.solve(shifted, vectors[:, :, None])[:, :, 0]
+        try:
+            vectors = np.linalg.solve(shifted, vectors[:, :, None])[:, :, 0]
+        except np.linalg.LinAlgError:
+            return np.full((*values.shape, size), np.nan)
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors
 

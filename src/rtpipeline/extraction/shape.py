@@ -24,7 +24,7 @@ class Shape(RadiomicsShape):
         self.labelledVoxelCoordinates = np.nonzero(self.maskArray)
         mesh = measure_mesh(self.maskArray, spacing)
         self.SurfaceArea, self.Volume, self.diameters = mesh.area_mm2, mesh.volume_mm3, mesh.diameters_mm
-        covariance = _covariance(np.stack(self.labelledVoxelCoordinates, axis=1) * self.pixelSpacing)
+        covariance = _covariance(np.array(self.labelledVoxelCoordinates).T * self.pixelSpacing)
         self.eigenValues = np.linalg.eigvals(covariance)
         rounding = (self.eigenValues < 0) & (self.eigenValues > -1e-10)
         self.eigenValues[rounding] = 0
@@ -32,11 +32,11 @@ class Shape(RadiomicsShape):
 
 
 def _covariance(positions_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariance of positions (n, 3), in the library's order of operations.
+    """Covariance of positions (n, 3), axis by axis in memory, in the library's order of operations.
 
     The smallest eigenvalue of a flat structure is what rounding leaves, and its root is visible.
     """
     positions_mm -= positions_mm.mean(axis=0)
     positions_mm /= np.sqrt(len(positions_mm))
-    covariance: NDArray[np.float64] = np.ascontiguousarray(positions_mm.T) @ positions_mm
+    covariance: NDArray[np.float64] = positions_mm.T.copy() @ positions_mm  # a copy: else BLAS adds in another order
     return covariance
