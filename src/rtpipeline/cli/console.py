@@ -14,6 +14,7 @@ import typer
 from rtpipeline.config import Configuration, ConfigurationError, load_configuration, typed_value
 from rtpipeline.course import CohortFiles
 from rtpipeline.outcome import StageError
+from rtpipeline.scheduling.disk_space import disk_full_reason
 
 CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
 DEFAULT_CONFIGURATION_FILE = Path("config.yaml")
@@ -116,4 +117,10 @@ def explained_errors() -> Iterator[None]:
         raise usage_error(str(error)) from error
     except StageError as error:
         typer.echo(f"rtpipeline: {error.reason}", err=True)
+        raise typer.Exit(EXIT_FAILED) from error
+    except OSError as error:
+        full = disk_full_reason(error)
+        if not full:
+            raise
+        typer.echo(f"rtpipeline: {full}", err=True)
         raise typer.Exit(EXIT_FAILED) from error

@@ -31,6 +31,7 @@ from rtpipeline.pipeline.state import (
 from rtpipeline.provenance import digest
 from rtpipeline.scheduling.adaptive_pool import Grant
 from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
@@ -178,6 +179,9 @@ def _outcome_of(stage: Stage, course: Course, configuration: Configuration, reso
         return future.result()
     if isinstance(error, StageError):
         return failed(error.reason, memory_pressure=error.memory_pressure)
+    full = disk_full_reason(error)
+    if full:
+        return failed(full)
     resources.logger.error("defect in the program", exc_info=error)
     reason = f"{type(error).__name__}: {error}; the traceback is in the log, please report it"
     return failed(reason, memory_pressure=is_memory_pressure(error))

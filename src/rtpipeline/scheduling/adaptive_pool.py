@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
 from rtpipeline.outcome import Outcome, StageError, failed
+from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.progress import StageProgress
 from rtpipeline.scheduling.ready_tasks import ReadyTasks
@@ -172,6 +173,9 @@ class _PoolState:
         error = future.exception()
         if error is None:
             return future.result()
+        full = disk_full_reason(error)
+        if full:
+            return failed(full)
         if not isinstance(error, StageError):
             self._log.error("%s: defect in the program", task.key, exc_info=error)
         reason = error.reason if isinstance(error, StageError) else f"{type(error).__name__}: {error}"

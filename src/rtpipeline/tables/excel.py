@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
@@ -63,7 +64,10 @@ def write_workbook(path: Path, sheets: Mapping[str, pa.Table], complete_in: str 
             for part in parts(table):
                 worksheet = workbook.add_worksheet(_sheet_name(name, taken))
                 _write_sheet(worksheet, part, header, complete_in)
-        workbook.close()
+        try:
+            workbook.close()
+        except FileCreateError as error:
+            raise error.args[0] from error  # what the operating system said
 
 
 def parts(
