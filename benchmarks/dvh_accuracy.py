@@ -226,8 +226,8 @@ def analytic_set(name: str, cases: Iterator[Case]) -> dict[str, float]:
             drawn = deviations(found, case.as_drawn(), case)
             from_stack = max(from_stack, *map(abs, drawn.values()))
             counted += len(own)
-            ours_off += sum(abs(value) > LIMIT for value in own.values())
-            peer_off += sum(not abs(value) <= LIMIT for value in other.values())
+            ours_off += sum(bool(abs(value) > LIMIT) for value in own.values())
+            peer_off += sum(not bool(abs(value) <= LIMIT) for value in other.values())
             cells = "  ".join(f"{metric} {100 * own[metric]:+.2f}|{100 * other[metric]:+.1f}" for metric in own)
             print(f"  {case.name:60} {cells}", flush=True)
     print(f"  of {counted} values more than 3 % off: {ours_off} | {peer_off}; from the stack: {100 * from_stack:.3f} %")
@@ -336,14 +336,23 @@ def main() -> None:
     }
     complete = figures["test_1_values"] == 260 and figures["test_2_values"] == 195
     bars = {
-        name: {"value": figures[name], "at_most": limit, "ok": complete and figures[name] <= limit}
+        name: {"value": float(figures[name]), "at_most": limit, "ok": bool(complete and figures[name] <= limit)}
         for name, limit in limits.items()
     }
     print()
     for name, bar in bars.items():
         print(f"  {name:32} {bar['value']:8.3f}  at most {bar['at_most']:g}  {'ok' if bar['ok'] else 'NOT MET'}")
     ok = all(bar["ok"] for bar in bars.values())
-    print(json.dumps({"name": "dvh_accuracy", "figures": figures, "bars": bars, "ok": ok}))
+    print(
+        json.dumps(
+            {
+                "name": "dvh_accuracy",
+                "figures": {name: float(value) for name, value in figures.items()},
+                "bars": bars,
+                "ok": ok,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

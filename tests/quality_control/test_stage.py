@@ -145,7 +145,9 @@ def test_attributes_of_doses_are_checked(copy_of: Any) -> None:
 def test_a_target_whose_dose_does_not_fit_the_prescription(copy_of: Any) -> None:
     course = copy_of("DEMO-001")
     prescription = course.description.prescription.model_copy(update={"total_dose_gy": 20.0, "targets": ()})
-    rows = checks(Course(course.files, course.description.model_copy(update={"prescription": prescription})))
+    plans = tuple(plan.model_copy(update={"prescriptions": ()}) for plan in course.description.plans)
+    changed = course.description.model_copy(update={"prescription": prescription, "plans": plans})
+    rows = checks(Course(course.files, changed))
     found = [row for row in rows if row["check"] == "target_mean_dose"]
     assert {row["subject"] for row in found} == {"manual: GTV", "manual: PTV"}
     assert {row["status"] for row in found} == {"FAIL"}

@@ -8,6 +8,7 @@ from rtpipeline.dvh.curve import DoseVolumeCurve
 from rtpipeline.imaging.cell_coverage import coverage
 from rtpipeline.imaging.cell_kernel import (
     COVERED,
+    DOSE_SUM,
     UNCOVERED,
     Ladder,
     LinearField,
@@ -16,7 +17,7 @@ from rtpipeline.imaging.cell_kernel import (
     add_voxels,
     linear_field,
 )
-from rtpipeline.imaging.grid import FloatArray, Grid, Volume
+from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid, Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.slabs import Slab, SlabStack
 
@@ -24,6 +25,8 @@ DOSE_STEPS = 40_000
 """Number of steps from the smallest to the largest dose of the grid at which a curve is known exactly."""
 LARGEST_LATTICE = 1_000_000
 """Most cells in the rectangle around one slab: thin structures that reach far get larger ones."""
+
+Corner = tuple[float, float, float]
 
 
 class SampledDose:
@@ -46,6 +49,15 @@ class SampledDose:
         """Where coordinates along the columns of `axes`, from `origin_mm`, lie in the dose grid."""
         turned = self.grid.direction.T
         return Placement(np.ascontiguousarray(turned @ axes), turned @ (origin_mm - self.grid.origin_mm))
+
+    def contains(self, placement: Placement, low: Corner, high: Corner) -> bool:
+        """Whether a box in a structure's own coordinates lies in the box of the dose grid's voxel centres."""
+        middle, half = 0.5 * (np.array(low) + np.array(high)), 0.5 * (np.array(high) - np.array(low))
+        centre, reach = placement.frame @ middle + placement.start, np.abs(placement.frame) @ half
+        x, y = self.grid.pixel_spacing_mm
+        last = np.array([(self.grid.columns - 1) * x, (self.grid.rows - 1) * y, self.grid.plane_offsets_mm[-1]])
+        inside = (centre - reach >= -POSITION_TOLERANCE_MM) & (centre + reach <= last + POSITION_TOLERANCE_MM)
+        return bool(inside.all())
 
 
 class DoseHistogram:
@@ -98,26 +110,40 @@ class DoseHistogram:
             slab.low_mm,
             slab.thickness_mm / count,
             count,
+            self.dose.contains(placement, (low_u, low_v, slab.low_mm), (high_u, high_v, slab.high_mm)),
         )
 
     def add_mask(self, mask: Mask, parts: tuple[int, int, int]) -> None:
         """Add the voxels of a mask, each cut into `parts` along x, y and z."""
         grid = mask.grid
+        placement = self.dose.placement(grid.direction, grid.origin_mm)
+        x, y = grid.pixel_spacing_mm
+        half = 0.5 * float(grid.plane_thicknesses_mm.max())
+        low = (-0.5 * x, -0.5 * y, -half)
+        high = ((grid.columns - 0.5) * x, (grid.rows - 0.5) * y, float(grid.plane_offsets_mm[-1]) + half)
         add_voxels(
             self.dose.field,
             self.ladder,
-            self.dose.placement(grid.direction, grid.origin_mm),
+            placement,
             np.ascontiguousarray(mask.values),
             np.ascontiguousarray(grid.plane_offsets_mm),
             np.ascontiguousarray(grid.plane_thicknesses_mm),
-            *grid.pixel_spacing_mm,
+            x,
+            y,
             parts,
+            self.dose.contains(placement, low, high),
         )
 
     @property
     def volume_mm3(self) -> float:
         """Volume of all cells that were added, within the dose grid or not."""
         return float(self.ladder.totals[COVERED] + self.ladder.totals[UNCOVERED])
+
+    @property
+    def mean_gy(self) -> float:
+        """Mean dose of what lies within the dose grid; 0 where nothing does."""
+        covered = float(self.ladder.totals[COVERED])
+        return float(self.ladder.totals[DOSE_SUM]) / covered if covered > 0 else 0.0
 
     @property
     def fractions(self) -> FloatArray:

@@ -14,11 +14,13 @@ from rtpipeline.imaging.slabs import SlabStack
 
 TOLERANCE = 1e-3
 """Cells are halved until a curve changes by less than this: of the volume, or of the largest dose of the grid."""
-FIRST_CELLS = 20_000
+MEAN_TOLERANCE = 5e-3
+"""And until the mean dose changes by less than this part of itself."""
+FIRST_CELLS = 8_000
 """About as many cells as a structure is cut into at first; each halving makes eight of one."""
 MOST_CELLS = 8_000_000
 SMALLEST_EDGE_MM = 0.1
-LARGEST_EDGE_MM = 5.0
+LARGEST_EDGE_MM = 8.0
 _COMPARED = 10_000
 
 
@@ -65,13 +67,14 @@ def _refined(measure: Callable[[int], DoseHistogram], last: int, volume_cm3: flo
     The error of both the interpolation within a cell and its uniform spread falls with the square of the cell's
     edge, so that the change that a halving makes is three times the error that is left (Richardson).
     """
-    coarse = measure(0).fractions
+    coarse = measure(0)
     for level in range(1, last + 1):
         finer = measure(level)
-        change = _distance(coarse, finer.fractions)
-        if change < TOLERANCE or level == last:
+        change = _distance(coarse.fractions, finer.fractions)
+        same_mean = abs(finer.mean_gy - coarse.mean_gy) <= MEAN_TOLERANCE * abs(finer.mean_gy)
+        if (change < TOLERANCE and same_mean) or level == last:
             break
-        coarse = finer.fractions
+        coarse = finer
     return finer.curve(volume_cm3, change / 3.0)
 
 

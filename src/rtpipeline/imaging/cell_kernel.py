@@ -24,16 +24,16 @@ class LinearField(NamedTuple):
     Attributes:
         values: (planes, rows, columns), contiguous.
         plane_offsets_mm: (planes,) places of the planes.
-        x_mm: spacing of columns.
-        y_mm: spacing of rows.
-        z_mm: spacing of planes; 0 where they are not equally spaced.
+        per_x_mm: columns per mm.
+        per_y_mm: rows per mm.
+        per_z_mm: planes per mm; 0 where they are not equally spaced.
     """
 
     values: FloatArray
     plane_offsets_mm: FloatArray
-    x_mm: float
-    y_mm: float
-    z_mm: float
+    per_x_mm: float
+    per_y_mm: float
+    per_z_mm: float
 
 
 class Ladder(NamedTuple):
@@ -69,9 +69,11 @@ def linear_field(volume: Volume) -> LinearField:
     """The volume for compiled loops."""
     grid = volume.grid
     x, y = grid.pixel_spacing_mm
-    z = grid.plane_spacing_mm if grid.is_uniform else 0.0
+    per_z_mm = 1.0 / grid.plane_spacing_mm if grid.is_uniform else 0.0
     values = np.ascontiguousarray(volume.values, dtype=np.float64)
-    return LinearField(values, np.ascontiguousarray(grid.plane_offsets_mm, dtype=np.float64), x, y, z)
+    return LinearField(
+        values, np.ascontiguousarray(grid.plane_offsets_mm, dtype=np.float64), 1.0 / x, 1.0 / y, per_z_mm
+    )
 
 
 @compiled
@@ -88,8 +90,12 @@ def add_slab(
     low: float,
     step: float,
     count: int,
+    within: bool,
 ) -> None:
-    """Add the cells of a slab: columns of `count` cells over the covered part of every square of a lattice."""
+    """Add the cells of a slab: columns of `count` cells over the covered part of every square of a lattice.
+
+    `within` says that the whole slab lies in the box of the dose grid's voxel centres.
+    """
     frame, start = placement.frame, placement.start
     changes, totals = ladder.changes, ladder.totals
     for row in range(fraction.shape[0]):
@@ -106,7 +112,7 @@ def add_slab(
                 x = frame[0, 0] * u + frame[0, 1] * v + frame[0, 2] * h + start[0]
                 y = frame[1, 0] * u + frame[1, 1] * v + frame[1, 2] * h + start[1]
                 z = frame[2, 0] * u + frame[2, 1] * v + frame[2, 2] * h + start[2]
-                inside, dose, half = _doses_of_cell(field, frame, x, y, z, width, width, step)
+                inside, dose, half = _doses_of_cell(field, frame, x, y, z, width, width, step, within)
                 totals[UNCOVERED] += volume * (1.0 - inside)
                 if inside > 0.0:
                     _add_spread(changes, totals, ladder.lowest_gy, ladder.per_gy, dose, half, volume * inside)
@@ -123,8 +129,12 @@ def add_voxels(
     x_mm: float,
     y_mm: float,
     parts: tuple[int, int, int],
+    within: bool,
 ) -> None:
-    """Add the voxels of a mask (planes, rows, columns), each cut into `parts` along x, y and z."""
+    """Add the voxels of a mask (planes, rows, columns), each cut into `parts` along x, y and z.
+
+    `within` says that all of them lie in the box of the dose grid's voxel centres.
+    """
     frame, start = placement.frame, placement.start
     changes, totals = ladder.changes, ladder.totals
     width, height = x_mm / parts[0], y_mm / parts[1]
@@ -144,7 +154,7 @@ def add_voxels(
                     x = frame[0, 0] * a + frame[0, 1] * b + frame[0, 2] * c + start[0]
                     y = frame[1, 0] * a + frame[1, 1] * b + frame[1, 2] * c + start[1]
                     z = frame[2, 0] * a + frame[2, 1] * b + frame[2, 2] * c + start[2]
-                    inside, dose, half = _doses_of_cell(field, frame, x, y, z, width, height, depth)
+                    inside, dose, half = _doses_of_cell(field, frame, x, y, z, width, height, depth, within)
                     totals[UNCOVERED] += volume * (1.0 - inside)
                     if inside > 0.0:
                         _add_spread(changes, totals, ladder.lowest_gy, ladder.per_gy, dose, half, volume * inside)
@@ -152,20 +162,30 @@ def add_voxels(
 
 @compiled
 def _doses_of_cell(
-    field: LinearField, frame: FloatArray, x: float, y: float, z: float, width: float, height: float, depth: float
+    field: LinearField,
+    frame: FloatArray,
+    x: float,
+    y: float,
+    z: float,
+    width: float,
+    height: float,
+    depth: float,
+    within: bool,
 ) -> tuple[float, float, float]:
     """Covered fraction, mean dose and half of the spread of doses of a box.
 
     Its centre is at (x, y, z) of the dose grid, its edges run along the columns of `frame`. What lies outside the box
     of the dose grid's voxel centres is not covered.
     """
-    planes, rows, columns = field.values.shape
-    x, inside_x = _within(frame, 0, x, width, height, depth, (columns - 1) * field.x_mm)
-    y, inside_y = _within(frame, 1, y, width, height, depth, (rows - 1) * field.y_mm)
-    z, inside_z = _within(frame, 2, z, width, height, depth, field.plane_offsets_mm[planes - 1])
-    inside = inside_x * inside_y * inside_z
-    if inside <= 0.0:
-        return 0.0, 0.0, 0.0
+    inside, inside_x, inside_y, inside_z = 1.0, 1.0, 1.0, 1.0
+    if not within:
+        planes, rows, columns = field.values.shape
+        x, inside_x = _within(frame, 0, x, width, height, depth, (columns - 1) / field.per_x_mm)
+        y, inside_y = _within(frame, 1, y, width, height, depth, (rows - 1) / field.per_y_mm)
+        z, inside_z = _within(frame, 2, z, width, height, depth, field.plane_offsets_mm[planes - 1])
+        inside = inside_x * inside_y * inside_z
+        if inside <= 0.0:
+            return 0.0, 0.0, 0.0
     dose, along_x, along_y, along_z = _value_and_gradient(field, x, y, z)
     a = (frame[0, 0] * along_x + frame[1, 0] * along_y + frame[2, 0] * along_z) * width
     b = (frame[0, 1] * along_x + frame[1, 1] * along_y + frame[2, 1] * along_z) * height
@@ -187,17 +207,17 @@ def _value_and_gradient(field: LinearField, x: float, y: float, z: float) -> tup
     """
     values = field.values
     planes, rows, columns = values.shape
-    column, next_column, fx = _place(x / field.x_mm, columns)
-    row, next_row, fy = _place(y / field.y_mm, rows)
-    gap = field.z_mm
-    if gap > 0.0:
-        plane, next_plane, fz = _place(z / gap, planes)
+    column, next_column, fx = _place(x * field.per_x_mm, columns)
+    row, next_row, fy = _place(y * field.per_y_mm, rows)
+    per_gap = field.per_z_mm
+    if per_gap > 0.0:
+        plane, next_plane, fz = _place(z * per_gap, planes)
     else:
         offsets = field.plane_offsets_mm
         plane = min(max(int(np.searchsorted(offsets, z, side="right")) - 1, 0), planes - 2)
         next_plane = plane + 1
-        gap = offsets[next_plane] - offsets[plane]
-        fz = min(max((z - offsets[plane]) / gap, 0.0), 1.0)
+        per_gap = 1.0 / (offsets[next_plane] - offsets[plane])
+        fz = min(max((z - offsets[plane]) * per_gap, 0.0), 1.0)
     low_00, low_10 = values[plane, row, column], values[plane, next_row, column]
     high_00, high_10 = values[next_plane, row, column], values[next_plane, next_row, column]
     slope_00 = values[plane, row, next_column] - low_00
@@ -213,7 +233,7 @@ def _value_and_gradient(field: LinearField, x: float, y: float, z: float) -> tup
     slope_low = slope_00 + (slope_01 - slope_00) * fy
     along_x = slope_low + (slope_10 + (slope_11 - slope_10) * fy - slope_low) * fz
     along_y = low_y + (high_y - low_y) * fz
-    return below + along_gap * fz, along_x / field.x_mm, along_y / field.y_mm, along_gap / gap
+    return below + along_gap * fz, along_x * field.per_x_mm, along_y * field.per_y_mm, along_gap * per_gap
 
 
 @compiled

@@ -281,7 +281,7 @@ STAGES: tuple[Stage, ...] = (
         tokens=lambda configuration, parallelization: configuration.scheduler.qc_threads_per_job,
         sentinel=".qc_done",
         aliases=("qc",),
-        method_version=3,
+        method_version=4,
     ),
 )
 

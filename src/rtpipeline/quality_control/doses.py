@@ -11,6 +11,7 @@ from rtpipeline.course import Course
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.quality_control.check import Check, Status, each_or_pass
+from rtpipeline.quality_control.planned_curves import MEAN_DOSE, VOLUME, planned_curves
 from rtpipeline.tables.parquet import read_parquet
 
 Row = Mapping[str, Any]
@@ -27,7 +28,15 @@ def dose_checks(course: Course) -> Iterator[Check]:
     """Checks of the dose and of the DVH tables; NOT_APPLICABLE rows where there is no dose."""
     files = course.files
     if not files.dose.exists():
-        for name in ("dose_readable", "dvh_present", "target_covered_by_dose", "dvh_plausible", "target_mean_dose"):
+        for name in (
+            "dose_readable",
+            "dvh_present",
+            "target_covered_by_dose",
+            "dvh_plausible",
+            "target_mean_dose",
+            VOLUME,
+            MEAN_DOSE,
+        ):
             yield Check(name, "NOT_APPLICABLE", "high", "the course has no dose")
         return
     try:
@@ -44,7 +53,8 @@ def dose_checks(course: Course) -> Iterator[Check]:
     yield from _statuses(status)
     yield from _coverage(status)
     yield from _plausible(metrics, read_parquet(files.dvh_curves).to_pylist(), highest)
-    yield from _target_doses(metrics, _levels_gy(course))
+    yield from _target_doses(metrics)
+    yield from planned_curves(course, metrics, highest)
 
 
 def is_target(row: Row) -> bool:
@@ -119,23 +129,16 @@ def _plausible(metrics: list[Row], curves: list[Row], highest_gy: float) -> list
     return each_or_pass("dvh_plausible", "high", findings, passed, bool(metrics))
 
 
-def _levels_gy(course: Course) -> list[float]:
-    """The prescribed dose of the course and those of its targets."""
-    prescribed = course.description.prescription
-    return [dose for dose in (prescribed.total_dose_gy, *(target.dose_gy for target in prescribed.targets)) if dose]
-
-
-def _target_doses(metrics: list[Row], levels_gy: list[float]) -> list[Check]:
-    """Mean doses of targets in parts of the prescribed dose that is nearest to them."""
-    means = {
-        _subject(row): row["value"]
-        for row in metrics
-        if row["metric"] == "Dmean" and row["unit"] == "Gy" and row["value"] is not None and is_target(row)
-    }
+def _target_doses(metrics: list[Row]) -> list[Check]:
+    """Mean doses of targets in parts of the dose that was prescribed to them."""
     ratios = {
-        subject: min((mean / level for level in levels_gy), key=lambda ratio: abs(ratio - 1.0))
-        for subject, mean in means.items()
-        if levels_gy
+        _subject(row): row["value"] / row["prescription_gy"]
+        for row in metrics
+        if row["metric"] == "Dmean"
+        and row["unit"] == "Gy"
+        and row["value"] is not None
+        and row["prescription_gy"]
+        and is_target(row)
     }
     findings = []
     for subject, ratio in ratios.items():
@@ -148,7 +151,7 @@ def _target_doses(metrics: list[Row], levels_gy: list[float]) -> list[Check]:
                 "target_mean_dose",
                 status,
                 "high",
-                f"its mean dose is {100 * ratio:.1f} % of the nearest prescribed dose",
+                f"its mean dose is {100 * ratio:.1f} % of the prescribed dose",
                 subject=subject,
                 value=ratio,
                 limit=LOWEST_TARGET_RATIO if low else HIGHEST_TARGET_RATIO,

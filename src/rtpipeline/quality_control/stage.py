@@ -21,7 +21,9 @@ from rtpipeline.quality_control.comparison import Pair, Row, comparison_row, dos
 from rtpipeline.quality_control.doses import dose_checks
 from rtpipeline.quality_control.images import FEWEST_PLANES, planning_ct
 from rtpipeline.quality_control.links import dose_attributes, frames_of_reference, prescription, presence, references
+from rtpipeline.quality_control.names import repeated_names, sides
 from rtpipeline.quality_control.structures_found import (
+    contour_remarks,
     empty_structures,
     segmentation,
     structures_at_edge,
@@ -68,17 +70,20 @@ def _structure_checks(
     course: Course, structures: Sequence[Structure], geometry: SeriesGeometry | None, resources: Resources
 ) -> tuple[list[Check], list[Pair], list[Row]]:
     grid = geometry.grid if geometry is not None else None
-    checks = [*empty_structures(structures), *segmentation(course, structures, grid)]
+    checks = [*empty_structures(structures), *repeated_names(structures), *segmentation(course, structures, grid)]
     if grid is None:
         return checks, [], []
     checks += structures_at_edge(structures, grid)
     with ThreadPoolExecutor(max(1, resources.threads), thread_name_prefix="quality_control") as executor:
-        masks: list[tuple[Structure, Mask]] = list(
-            zip(structures, executor.map(lambda structure: structure.mask(grid), structures), strict=True)
-        )
+        drawn = list(executor.map(lambda structure: structure.mask_with_notes(grid), structures))
+        masks: list[tuple[Structure, Mask]] = [
+            (structure, mask) for structure, (mask, _) in zip(structures, drawn, strict=True)
+        ]
         compared = list(pairs(masks))
         comparison = list(executor.map(lambda pair: comparison_row(pair, grid), compared))
+    checks += contour_remarks([(structure, notes) for structure, (_, notes) in zip(structures, drawn, strict=True)])
     if grid.planes >= FEWEST_PLANES:
+        checks += sides(masks)
         checks += volumes_agree(masks, float(np.median(grid.plane_thicknesses_mm)))
     return checks, compared, comparison
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from rtpipeline.course import CT_KEY, Course, CourseFiles
-from rtpipeline.imaging.grid import FloatArray, Grid
+from rtpipeline.imaging.edges import reached_sides, touched_sides
+from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.slabs import GeometryError, slab_stack
 from rtpipeline.quality_control.check import Check, each_or_pass
@@ -19,9 +20,6 @@ SMALLEST_COMPARED_CM3 = 1.0
 OUTER_STRUCTURE_TYPES = ("EXTERNAL", "SUPPORT", "BOLUS", "FIXATION")
 OUTER_STRUCTURE_WORDS = ("body", "external", "skin", "couch", "table", "outline")
 """Structures of these types, or with these words in their names, reach the edge of the image by nature."""
-
-_SIDES = ("left", "right", "posterior", "anterior", "superior", "inferior")
-"""Towards larger and smaller x, y and z of the patient's coordinates."""
 
 
 def subject_of(structure: Structure) -> str:
@@ -39,11 +37,24 @@ def empty_structures(structures: Sequence[Structure]) -> list[Check]:
     return each_or_pass("structure_empty", "low", findings, "no structure is empty", bool(structures))
 
 
+def contour_remarks(notes: Iterable[tuple[Structure, tuple[str, ...]]]) -> list[Check]:
+    """What was left out of drawn structures, united or not filled on the way from their contours to voxels."""
+    findings = []
+    drawn = 0
+    for structure, remarks in notes:
+        drawn += structure.labels is None
+        if structure.labels is None and remarks:
+            message = "; ".join(remarks)
+            findings.append(Check("contours_usable", "WARNING", "low", message, subject=subject_of(structure)))
+    passed = "all contours of every structure were used as drawn"
+    return each_or_pass("contours_usable", "low", findings, passed, drawn > 0)
+
+
 def structures_at_edge(structures: Sequence[Structure], grid: Grid) -> list[Check]:
     """Structures that reach the edge of the planning CT, and so may be cut off there."""
     findings = []
     for structure in structures:
-        sides = [] if _is_outer(structure) else _sides_reached(structure, grid)
+        sides = () if _is_outer(structure) else _sides_reached(structure, grid)
         if sides:
             message = f"it reaches the edge of the planning CT ({', '.join(sides)}) and may be cut off there"
             findings.append(
@@ -131,40 +142,11 @@ def _is_outer(structure: Structure) -> bool:
     )
 
 
-def _sides_reached(structure: Structure, grid: Grid) -> list[str]:
+def _sides_reached(structure: Structure, grid: Grid) -> tuple[str, ...]:
     """Sides of the patient at which a structure touches the outermost voxels of `grid`."""
-    bounds = _index_bounds(structure, grid)
-    if bounds is None:
-        return []
-    low, high = bounds
-    sides = []
-    for axis, size in enumerate((grid.columns, grid.rows, grid.planes)):
-        if size < 2:
-            continue
-        if low[axis] < 0.5:
-            sides.append(_side(-grid.direction[:, axis]))
-        if high[axis] > size - 1.5:
-            sides.append(_side(grid.direction[:, axis]))
-    return sorted(set(sides))
-
-
-def _index_bounds(structure: Structure, grid: Grid) -> tuple[FloatArray, FloatArray] | None:
-    """Smallest and largest (column, row, plane) of voxels or contour points."""
     if structure.labels is not None:
-        mask = structure.mask(grid)
-        if mask.is_empty:
-            return None
-        first = np.rint(grid.world_to_index(mask.grid.origin_mm))
-        filled = [np.flatnonzero(mask.values.any(axis=axes)) for axes in ((0, 1), (0, 2), (1, 2))]
-        low = first + np.array([axis[0] for axis in filled])
-        return low, first + np.array([axis[-1] for axis in filled])
+        return touched_sides(structure.mask(grid), grid)
     if not structure.contours:
-        return None
+        return ()
     index = grid.world_to_index(np.concatenate(structure.contours))
-    return index.min(axis=0), index.max(axis=0)
-
-
-def _side(direction: FloatArray) -> str:
-    """The side of the patient that a direction points to most."""
-    axis = int(np.argmax(np.abs(direction)))
-    return _SIDES[2 * axis + int(direction[axis] < 0)]
+    return reached_sides(index.min(axis=0), index.max(axis=0), grid)
