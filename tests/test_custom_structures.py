@@ -131,7 +131,7 @@ def test_an_entry_may_replace_the_structure_it_is_made_from(tmp_path: Path) -> N
 
 
 def test_sides_of_the_image_that_are_touched(tmp_path: Path) -> None:
-    assert build("- {name: A, source_structures: [lung left]}\n", tmp_path)["A"].cropped_sides == ("first plane",)
+    assert build("- {name: A, source_structures: [lung left]}\n", tmp_path)["A"].cropped_sides == ("inferior",)
     assert build("- {name: A, source_structures: [GTV-1]}\n", tmp_path)["A"].cropped_sides == ()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rtpipeline.config import Configuration
 from rtpipeline.course import CT_KEY, Course, CourseFiles
-from rtpipeline.custom_structures import CustomResult, CustomStructure, evaluate, load_custom_structures
+from rtpipeline.custom_structures import CustomResult, evaluate, load_custom_structures
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.rtstruct import RoiToWrite, write_structure_set
@@ -22,6 +22,7 @@ from rtpipeline.scheduling.resources import Resources
 from rtpipeline.structures import Structure
 from rtpipeline.structures.load import (
     CUSTOM_DESCRIPTION,
+    REMARK_MARK,
     automatic_structures,
     custom_model_structures,
     custom_models,
@@ -34,6 +35,8 @@ Outline = Callable[[Mask], list[FloatArray]]
 AUTOMATIC_LABEL = "RS_auto"
 CUSTOM_LABEL = "RS_custom"
 MODEL_LABEL = "custom_model"
+LONGEST_DESCRIPTION = 1024
+"""Characters of an ROIDescription (VR ST)."""
 
 
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
@@ -126,11 +129,11 @@ def _custom(
         raise ValueError("no custom structures are configured")
     definitions = load_custom_structures(configuration.custom_structures)
     results = evaluate(definitions, source_structures(course, configuration), grid)
-    made = [(result.definition, result.mask) for result in results if result.mask is not None]
+    made = [(result, result.mask) for result in results if result.mask is not None]
     _write_warnings(staging.custom_structure_warnings, results)
     bases = [base for base in (course.files.structure_set, staging.automatic_structure_set) if base.exists()]
     if made:
-        rois = [_custom_roi(definition, mask) for definition, mask in made]
+        rois = [_custom_roi(result, mask) for result, mask in made]
         base = bases[0] if bases else None
         write_structure_set(staging.custom_structure_set, images, rois, label=CUSTOM_LABEL, base=base)
     counts = {**counts, "custom": len(made)}
@@ -140,9 +143,17 @@ def _custom(
     return ok(**counts)
 
 
-def _custom_roi(definition: CustomStructure, mask: Mask) -> RoiToWrite:
-    recipe = f"{CUSTOM_DESCRIPTION}: {definition.operation} of {', '.join(definition.source_structures)}"
-    return RoiToWrite(definition.name, keyholed_outline(mask), algorithm="SEMIAUTOMATIC", description=recipe)
+def _custom_roi(result: CustomResult, mask: Mask) -> RoiToWrite:
+    """The ROI of a custom structure; its description says how it was made, and what it lacks."""
+    definition = result.definition
+    description = f"{CUSTOM_DESCRIPTION}: {definition.operation} of {', '.join(definition.source_structures)}"
+    remarks = [f"without {missing}" for missing in result.missing_sources]
+    if result.cropped_sides:
+        remarks.append(f"touches the edge of the image ({', '.join(result.cropped_sides)})")
+    if remarks:
+        description += f"{REMARK_MARK}{'; '.join(remarks)}"
+    roi_description = description[:LONGEST_DESCRIPTION]
+    return RoiToWrite(definition.name, keyholed_outline(mask), algorithm="SEMIAUTOMATIC", description=roi_description)
 
 
 def _sentence(result: CustomResult) -> str:

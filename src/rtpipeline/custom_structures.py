@@ -17,6 +17,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rtpipeline.imaging.edges import touched_sides
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.margins import Margins, expand
 from rtpipeline.imaging.mask import BoolArray, Mask
@@ -30,8 +31,6 @@ OPERATIONS: dict[str, Callable[[BoolArray, BoolArray], BoolArray]] = {
     "subtract": lambda one, other: one & ~other,
     "xor": np.logical_xor,
 }
-SIDES = (("first plane", "last plane"), ("first row", "last row"), ("first column", "last column"))
-"""Of an array (planes, rows, columns)."""
 
 
 class _Strict(BaseModel):
@@ -88,7 +87,7 @@ class CustomResult:
         definition: the entry.
         mask: on the planning CT; None where the entry was skipped.
         missing_sources: a sentence for each source that could not be used, also those of its sources.
-        cropped_sides: sides of the image that the mask touches, where it may go on.
+        cropped_sides: sides of the patient at which the mask touches the edge of the image, where it may go on.
         reason: why the entry was skipped; empty otherwise.
     """
 
@@ -178,7 +177,7 @@ def _build(
         return CustomResult(definition, None, tuple(missing + inherited), (), str(error))
     if mask.is_empty:
         return CustomResult(definition, None, tuple(missing + inherited), (), "the result has no voxel")
-    return CustomResult(definition, mask, tuple(missing + inherited), _touched_sides(mask, grid))
+    return CustomResult(definition, mask, tuple(missing + inherited), touched_sides(mask, grid))
 
 
 def _combined(operation: str, masks: Sequence[Mask], grid: Grid) -> Mask:
@@ -188,14 +187,6 @@ def _combined(operation: str, masks: Sequence[Mask], grid: Grid) -> Mask:
     high = [max(box[axis].stop for box in boxes) for axis in range(3)]
     part = grid.crop(*(slice(start, stop) for start, stop in zip(low, high, strict=True)))
     return Mask.cropped(part, reduce(OPERATIONS[operation], [mask.on(part) for mask in masks]))
-
-
-def _touched_sides(mask: Mask, grid: Grid) -> tuple[str, ...]:
-    sides = []
-    for (first, last), part, size in zip(SIDES, mask.box_on(grid), grid.shape, strict=True):
-        sides += [first] if part.start == 0 else []
-        sides += [last] if part.stop == size else []
-    return tuple(sides)
 
 
 def _token(name: str) -> str:

@@ -16,6 +16,8 @@ from rtpipeline.structures.structure import LabelVolume, Structure
 
 CUSTOM_DESCRIPTION = "rtpipeline custom structure"
 """ROIDescription of custom structures begins so; the other ROIs of `RS_custom.dcm` are those of its base."""
+REMARK_MARK = " | "
+"""What follows it in the ROIDescription of a custom structure is what it lacks."""
 
 
 def course_structures(course: Course, configuration: Configuration) -> tuple[Structure, ...]:
@@ -134,7 +136,13 @@ def _drawn(rois: Iterable[Roi], source: str, rules: Sequence[NameRule]) -> list[
             standard_name=standard_name(roi.name, rules),
             interpreted_type=roi.interpreted_type,
             contours=roi.contours,
-            notes=roi.ignored_contours,
+            notes=roi.ignored_contours + _remarks(roi),
         )
         for roi in rois
     ]
+
+
+def _remarks(roi: Roi) -> tuple[str, ...]:
+    """What a custom structure lacks, as its description says."""
+    _, mark, remarks = roi.description.partition(REMARK_MARK)
+    return (remarks,) if mark and roi.description.startswith(CUSTOM_DESCRIPTION) else ()
