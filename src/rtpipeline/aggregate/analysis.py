@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -78,7 +79,7 @@ def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) ->
     rows = []
     for course in courses:
         key = _key(course.identifiers)
-        row: dict[str, object] = {**course.identifiers, **_description(course)}
+        row: dict[str, object] = {**course.identifiers, **_description(course), **_body_regions(course)}
         row.update({name: metadata.get(key, {}).get(source) for name, source in _FROM_METADATA.items()})
         notes: list[str] = []
         if key in structures:
@@ -133,6 +134,15 @@ def _description(course: Course) -> Row:
         "fractions_planned": description.prescription.fractions,
         "dose_decision": description.dose_decision.label,
     }
+
+
+def _body_regions(course: Course) -> Row:
+    """What the planning CT shows, where the segmentation said so and its result still counts."""
+    file = course.files.body_regions
+    if stage_state(course, "segmentation")["status"] not in ("ok", "partial") or not file.is_file():
+        return {}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return {"body_regions": ", ".join(found["regions_present"]), "contrast_phase": found["contrast_phase"]}
 
 
 def _structures_by_course(metrics: pa.Table) -> dict[CourseKey, list[_Structure]]:

@@ -131,6 +131,13 @@ ANALYSIS_TABLE = Table(
         Column("last_treatment_date", "text", "Last treatment in the treatment records."),
         Column("technique_inferred", "text", "Static, IMRT, arc, VMAT, ion or brachytherapy, from what moves."),
         Column("dose_decision", "text", "Which doses stand for the course."),
+        Column(
+            "body_regions",
+            "text",
+            "Regions that the planning CT shows (HEAD_NECK, THORAX, ABDOMEN, PELVIS), from the automatic segmentation; "
+            "empty without one.",
+        ),
+        Column("contrast_phase", "text", "Contrast phase of the planning CT: unknown, because no model tells it."),
         *(column for target in TARGETS for column in _target_columns(target)),
         *(column for organ, metrics in ORGANS.items() for column in _organ_columns(organ, metrics)),
         Column("structures_manual", "integer", "Number of structures as drawn that have a row in dvh_metrics."),
