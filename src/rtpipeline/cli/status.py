@@ -1,41 +1,94 @@
-"""`rtpipeline status`: what is done in an output folder, and why the rest is not."""
+"""`rtpipeline status`: what is done in an output folder, what runs, and why the rest is not there."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from rtpipeline.cli.console import explained_errors
-from rtpipeline.course import CohortFiles
+from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import StageError
 from rtpipeline.pipeline.course_stage import stage_states
 from rtpipeline.pipeline.stages import STAGES
+from rtpipeline.scheduling.locks import holder_of
 
-_STYLES = {"ok": "green", "partial": "yellow", "skipped": "dim", "failed": "red", "publishing": "yellow"}
+RUNNING = "running"
+NOT_RUN = "-"
+_STYLES = {"ok": "green", "partial": "yellow", "failed": "red", "publishing": "yellow", RUNNING: "cyan"}
 
 
-def command(outdir: Annotated[Path, typer.Argument(help="Output folder of a run.")]) -> None:
-    """Show which stages of which courses are done, and why others are not."""
+def command(
+    outdir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show which stages of which courses are done or running, and why others are not."""
     with explained_errors():
         cohort = CohortFiles(outdir)
         if not cohort.manifest.is_file():
             raise StageError(f"{outdir}: nothing was organized here yet (no {cohort.manifest.name})")
-        console = Console()
-        table = Table("course", *(stage.name for stage in STAGES))
-        reasons = []
-        for course in cohort.manifest_courses():
-            states = stage_states(course)
-            cells = []
-            for stage in STAGES:
-                status = states[stage.name].status if stage.name in states else "-"
-                cells.append(f"[{_STYLES.get(status, 'dim')}]{status}[/]")
-                if status in ("failed", "partial"):
-                    reasons.append(f"{course.key} {stage.name} {status}: {states[stage.name].reason}")
-            table.add_row(course.key, *cells)
-        console.print(table)
-        for reason in reasons:
-            console.print(reason, markup=False)
+        courses: list[dict[str, Any]] = [
+            {"course": course.key, "stages": _stages(course)} for course in cohort.manifest_courses()
+        ]
+        holder = holder_of(cohort.lock)
+    eta_s = _remaining_seconds(courses) if holder is not None else None
+    if json_output:
+        run = str(holder) if holder is not None else ""
+        typer.echo(json.dumps({"run": run, "eta_s": eta_s, "courses": courses}, indent=1, ensure_ascii=False))
+        return
+    console = Console(soft_wrap=True)
+    console.print(_table(courses))
+    for course in courses:
+        for one in course["stages"]:
+            if one["status"] in ("failed", "partial"):
+                console.print(f"{course['course']} {one['stage']} {one['status']}: {one['reason']}", markup=False)
+    if holder is not None:
+        eta = f"; about {eta_s:.0f} s to go" if eta_s is not None else ""
+        console.print(f"a run is at work here ({holder}){eta}", markup=False)
+
+
+def _stages(course: Course) -> list[dict[str, Any]]:
+    """State of every stage of a course, JSON-ready."""
+    states = stage_states(course)
+    found = []
+    for stage in STAGES:
+        state = states.get(stage.name)
+        holder = holder_of(course.files.lock(stage.name))
+        found.append(
+            {
+                "stage": stage.name,
+                "status": RUNNING if holder is not None else state.status if state is not None else NOT_RUN,
+                "reason": state.reason if state is not None and holder is None else "",
+                "holder": str(holder) if holder is not None else "",
+                "seconds": state.seconds if state is not None else None,
+            }
+        )
+    return found
+
+
+def _remaining_seconds(courses: Sequence[dict[str, Any]]) -> float | None:
+    """Mean time of each stage, for every course that has not had it, over what runs at once; None if unknown.
+
+    Stages that no course has had yet count as switched off.
+    """
+    remaining, running = 0.0, 0
+    for number in range(len(STAGES)):
+        column = [course["stages"][number] for course in courses]
+        took = [one["seconds"] for one in column if one["seconds"] is not None and one["status"] != RUNNING]
+        running += sum(one["status"] == RUNNING for one in column)
+        open_count = sum(one["status"] in (RUNNING, NOT_RUN) for one in column)
+        remaining += open_count * sum(took) / len(took) if took else 0.0
+    return round(remaining / running, 1) if running else None
+
+
+def _table(courses: Sequence[dict[str, Any]]) -> Table:
+    table = Table("course", *(stage.name for stage in STAGES))
+    for course in courses:
+        statuses = [one["status"] for one in course["stages"]]
+        table.add_row(course["course"], *(f"[{_STYLES.get(status, 'dim')}]{status}[/]" for status in statuses))
+    return table

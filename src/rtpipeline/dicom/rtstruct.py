@@ -114,6 +114,26 @@ def read_structure_set(path: Path) -> StructureSetContent:
         raise DicomError(f"{path} is a damaged RT Structure Set: {error}") from error
 
 
+def read_roi_names(path: Path) -> tuple[Roi, ...]:
+    """Number, name and type of every ROI of an RT Structure Set; its contours are not read.
+
+    Raises:
+        DicomError: the file cannot be read.
+    """
+    try:
+        dataset = pydicom.dcmread(path, specific_tags=["StructureSetROISequence", "RTROIObservationsSequence"])
+        types = {
+            int(item.ReferencedROINumber): str(item.get("RTROIInterpretedType") or "")
+            for item in dataset.get("RTROIObservationsSequence", ())
+        }
+        return tuple(
+            Roi(int(item.ROINumber), str(item.get("ROIName") or ""), types.get(int(item.ROINumber), ""), "", (), ())
+            for item in dataset.get("StructureSetROISequence", ())
+        )
+    except (OSError, InvalidDicomError, ValueError, TypeError, AttributeError, EOFError) as error:
+        raise DicomError(f"{path}: the names of its structures cannot be read: {error}") from error
+
+
 def write_structure_set(
     path: Path, image_folder: Path, rois: Sequence[RoiToWrite], *, label: str, base: Path | None = None
 ) -> tuple[int, ...]:

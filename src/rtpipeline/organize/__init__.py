@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from rtpipeline.organize.cohort import OrganizeResult, organize
+from rtpipeline.organize.cohort import OrganizeResult, organize, preview_courses
 
-__all__ = ["OrganizeResult", "organize"]
+__all__ = ["OrganizeResult", "organize", "preview_courses"]

@@ -80,6 +80,7 @@ def build_index(
     threads: int,
     report_progress: Callable[[int, int], None],
     cancelled: threading.Event,
+    store: bool = True,
 ) -> Index:
     """Look at every file below `root`, reading only headers that the `stored` index does not have, and store it.
 
@@ -90,6 +91,7 @@ def build_index(
         threads: how many files are read at once.
         report_progress: called with (files done, files in all).
         cancelled: ends the work with a `StageError`.
+        store: write the index; False writes nothing.
 
     Raises:
         StageError: a folder cannot be listed, or the work was cancelled.
@@ -107,7 +109,7 @@ def build_index(
             done += 1
             report_progress(done, len(files))
     complete = _with_digests(root, [file for file in files if file is not None])
-    if missing or set(known) != {file.shown_path for file in complete}:
+    if store and (missing or set(known) != {file.shown_path for file in complete}):
         write_parquet(stored, INDEX, map(_row, complete))
     return Index(complete, len(missing))
 

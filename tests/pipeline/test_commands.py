@@ -1,0 +1,126 @@
+"""The commands that look at results: status, explain, verify, aggregate, report."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from typer.testing import CliRunner
+
+from dicom_factory import Patient
+from rtpipeline.cli.app import app
+from rtpipeline.course import CohortFiles
+from rtpipeline.scheduling.locks import locked
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "250"})
+
+
+@pytest.fixture
+def course(output):
+    return CohortFiles(output).manifest_courses()[0]
+
+
+def test_verify_finds_nothing_in_fresh_results(output):
+    result = call("verify", output)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1].endswith("files compared, no differences")
+
+
+def test_verify_finds_one_changed_byte_even_where_size_and_time_are_the_same(output, course):
+    table = course.files.dvh_metrics
+    status = table.stat()
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content)
+    os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
+    result = call("verify", output, "--json")
+    assert result.exit_code == 1
+    findings = json.loads(result.stdout)["findings"]
+    assert {(one["stage"], one["file"]) for one in findings} == {
+        ("dvh", "dvh_metrics.parquet"),
+        ("quality_control", "dvh_metrics.parquet"),
+    }
+
+
+def test_verify_misses_a_deleted_file(output, course):
+    CohortFiles(output).table("dvh_metrics").unlink()
+    course.files.case_metadata.unlink()
+    result = call("verify", output)
+    assert result.exit_code == 1
+    assert f"{course.key} metadata metadata/case_metadata.json: is missing" in result.output
+    assert "aggregate _RESULTS/dvh_metrics.parquet: is missing" in result.output
+
+
+def test_explain_says_what_changed(output, course):
+    result = call("explain", course.key, "--outdir", output)
+    assert result.exit_code == 0, result.output
+    assert "it ran because it was not run before" in result.output
+    assert "now: its result holds" in result.output
+    changed = call("explain", course.files.folder, "--config", "metadata.include_identifiers=true", "--json")
+    stages = {one["stage"]: one for one in json.loads(changed.stdout)}
+    assert stages["metadata"]["would_run_because"] == ["metadata.include_identifiers is true, was false"]
+    assert stages["dvh"]["would_run_because"] == []
+    assert not stages["radiomics"]["enabled"]
+
+
+def test_explain_names_the_input_that_changed(output, course):
+    course.files.dose.write_bytes(course.files.dose.read_bytes() + b"\0\0")
+    stages = {one["stage"]: one for one in json.loads(call("explain", course.files.folder, "--json").stdout)}
+    assert "its input RD.dcm changed" in stages["dvh"]["would_run_because"]
+
+
+def test_explain_of_an_unknown_course_names_the_known_ones(output, course):
+    result = call("explain", "P9/none", "--outdir", output)
+    assert result.exit_code == 1
+    assert course.key in result.output
+
+
+def test_status_shows_what_runs(output, course):
+    with locked(course.files.lock("dvh")):
+        result = call("status", output, "--json")
+    assert result.exit_code == 0, result.output
+    status = json.loads(result.stdout)
+    stages = {one["stage"]: one for one in status["courses"][0]["stages"]}
+    assert stages["dvh"]["status"] == "running"
+    assert f"process {os.getpid()}" in stages["dvh"]["holder"]
+    assert stages["metadata"]["status"] in ("ok", "partial")
+
+
+def test_aggregate_and_report_do_only_that(output, course):
+    cohort = CohortFiles(output)
+    tables = {path.name: path.read_bytes() for path in cohort.results.glob("*.parquet")}
+    state = course.files.state("dvh").read_bytes()
+    cohort.table("dvh_metrics").unlink()
+    cohort.report.unlink()
+    assert call("aggregate", output).exit_code in (0, 3)
+    assert {path.name: path.read_bytes() for path in cohort.results.glob("*.parquet")} == tables
+    assert not cohort.report.exists()
+    assert call("report", output).exit_code == 0
+    assert cohort.report.is_file()
+    assert course.files.state("dvh").read_bytes() == state
+
+
+@pytest.mark.parametrize("command", ["aggregate", "report", "verify"])
+def test_nothing_to_work_on_is_wrong_usage(command, tmp_path):
+    result = call(command, tmp_path)
+    assert result.exit_code == 2
+    assert "nothing was organized here yet" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+SEED_EXAMPLES = [
+    "--seg-workers 4 --max-workers 8 --totalseg-device gpu",
+    "--max-workers 2 --seg-workers 1 --seg-proc-threads 4 --radiomics-proc-threads 2 --sequential-radiomics",
+    "--totalseg-device cpu --max-workers 8 --seg-workers 2",
+]
+
+
+@pytest.mark.parametrize("flags", SEED_EXAMPLES)
+def test_the_documented_shell_lines_start(flags, tmp_path):
+    Patient(tmp_path / "data").make_course()
+    result = call("run", "--dicom-root", tmp_path / "data", "--outdir", tmp_path / "output", *flags.split(), "-n")
+    assert result.exit_code == 0, result.output
+    assert "P1/" in result.output
