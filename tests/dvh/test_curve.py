@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from analytic_solids import CENTRE_GY, SOLIDS, H, R, Solid, circle
 from rtpipeline.dvh.curve import DoseVolumeCurve
-from rtpipeline.dvh.histogram import SampledDose
+from rtpipeline.dvh.histogram import DoseHistogram, SampledDose
 from rtpipeline.dvh.refinement import curve_of_mask, curve_of_slabs
 from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
@@ -187,3 +187,45 @@ def test_a_curve_that_drops_at_one_dose_is_thinned() -> None:
     thin = DoseVolumeCurve(doses, volumes, 8.0, 1.0, 60.0, 60.0, 60.0).thinned()
     assert thin.volume_cm3[0] == 8.0
     assert thin.dose_gy[-1] == 60.0
+
+
+def test_unevenly_spaced_dose_planes_give_the_same_curve() -> None:
+    even = linear_dose("z", (2.0, 2.0, 2.0))
+    kept = np.array([0, 2, 3, 7, 8, 9, 12, 15, 16, 18, 20, 21])
+    grid = even.grid
+    uneven = Grid(grid.origin_mm, grid.direction, grid.pixel_spacing_mm, grid.plane_offsets_mm[kept], 22, 22)
+    assert not uneven.is_uniform
+    contours = SOLIDS[0].contours(1.0)
+    expected, found = curve_of(contours, even, 1.0), curve_of(contours, Volume(uneven, even.values[kept]), 1.0)
+    assert found.coverage_fraction == 1.0
+    assert found.mean_gy == pytest.approx(expected.mean_gy, abs=1e-9)
+    for fraction in FRACTIONS:
+        volume = fraction * expected.covered_cm3
+        assert found.dose_at(volume) == pytest.approx(expected.dose_at(volume), abs=2e-3)
+
+
+@pytest.mark.parametrize("cut_mm", [-5.9, -2.35, 0.0, 3.3])
+def test_coverage_is_exact_where_the_grid_cuts_through_cells(cut_mm: float) -> None:
+    """A box of 24 mm (a cylinder along x seen in z) of which the dose grid begins at `cut_mm`."""
+    square = np.array([[-12.0, -12.0], [12.0, -12.0], [12.0, 12.0], [-12.0, 12.0]])
+    contours = [np.column_stack([square, np.full(4, z)]) for z in np.arange(-11.5, 12.0, 1.0)]
+    grid = Grid.uniform((-20.0, cut_mm, -20.0), (2.0, 2.0, 2.0), (21, 21, 21))
+    curve = curve_of(contours, Volume(grid, np.full(grid.shape, 3.0)), 1.0)
+    assert curve.coverage_fraction == pytest.approx((12.0 - cut_mm) / 24.0, abs=1e-6)
+
+
+def test_the_estimated_error_bounds_the_error() -> None:
+    """A dose with a sharp edge on a coarse grid, against cells of 0.1 mm."""
+    grid = Grid.uniform((-20.3, -20.1, -19.7), (3.0, 3.0, 3.0), (15, 15, 15))
+    z, y, x = (axis * 3.0 for axis in np.indices(grid.shape))
+    dose = SampledDose(Volume(grid, 60.0 / (1.0 + np.exp((np.hypot(x - 21, y - 18) - 9) / 1.5)) + 0.1 * z))
+    stack = slab_stack(SOLIDS[0].contours(2.0), 2.0)
+    curve = curve_of_slabs(stack, dose)
+    fine = DoseHistogram(dose)
+    fine.add_slabs(stack, 0.1)
+    truth = fine.curve(stack.volume_cm3, 0.0)
+    assert 0 < curve.error < 1e-3
+    tolerance_cm3, tolerance_gy = 3 * curve.error * stack.volume_cm3, 3 * curve.error * 64.0
+    for level in np.linspace(1.0, 60.0, 60):
+        assert curve.volume_at(level) <= truth.volume_at(level - tolerance_gy) + tolerance_cm3
+        assert curve.volume_at(level) >= truth.volume_at(level + tolerance_gy) - tolerance_cm3
