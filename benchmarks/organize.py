@@ -1,6 +1,8 @@
 """Organize beside a bare header scan of the same files: seconds, and how often each input file is opened.
 
-Ten patients with 178 files each: a CT of 174 slices of 256 × 256, structure set, plan, dose, treatment record.
+Ten patients with 178 files each: a CT of 174 slices of 256 × 256, structure set, plan, dose, treatment record. Then the
+scale: indexing and deciding on 10,000 and on 100,000 files that are headers alone, each in a process of its own, whose
+largest memory is taken.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import json
 import logging
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,13 +26,15 @@ import pydicom
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles
 from rtpipeline.organize import organize
-from rtpipeline.organize.index import build_index
+from rtpipeline.organize.index import Index, build_index
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from dicom_factory import Patient
 
 THREADS = 2
 ROUNDS = 5
+SCALE_ROUNDS = 1
+SLICES = 200
 SCANNED = ["PatientID", "Modality", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"]
 
 
@@ -66,8 +71,8 @@ def run_organize(root: Path, out: Path) -> None:
     )
 
 
-def run_index(root: Path, out: Path) -> None:
-    build_index(
+def run_index(root: Path, out: Path) -> Index:
+    return build_index(
         root,
         out / "index.parquet",
         excluded=out,
@@ -75,6 +80,65 @@ def run_index(root: Path, out: Path) -> None:
         report_progress=lambda done, total: None,
         cancelled=threading.Event(),
     )
+
+
+def make_headers(folder: Path, count: int) -> None:
+    """CT images of 200 slices a patient, without rows, columns and pixels; files differ in a few bytes."""
+    template = Patient(folder, "P" * 8).make_series("t" * 4, slices=1)[0]
+    dataset = pydicom.dcmread(template)
+    for keyword in ("PixelData", "Rows", "Columns"):
+        delattr(dataset, keyword)
+    dataset.SOPInstanceUID, dataset.SeriesInstanceUID = "1.2.3.100000000", "1.2.4.100000000"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.StudyInstanceUID = dataset.FrameOfReferenceUID = "1.2.5.100000000"
+    dataset.ImagePositionPatient = ["0", "0", "000000"]
+    dataset.save_as(template)
+    content = template.read_bytes()
+    template.unlink()
+    for number in range(count):
+        patient, slice_number = divmod(number, SLICES)
+        place = folder / f"{patient}"
+        if slice_number == 0:
+            place.mkdir()
+        text = content.replace(b"1.2.3.100000000", b"1.2.3.1%08d" % number).replace(b"P" * 8, b"P%07d" % patient)
+        for root in (b"1.2.4.", b"1.2.5."):
+            text = text.replace(root + b"100000000", root + b"1%08d" % patient)
+        (place / f"{slice_number}").write_bytes(text.replace(b"000000", b"%06d" % (3 * slice_number)))
+
+
+SCALE = """
+import json, resource, sys, time
+from pathlib import Path
+sys.path[:0] = json.loads(sys.argv[3])
+import organize
+from rtpipeline.config import Configuration
+from rtpipeline.organize.cohort import plan_courses
+from rtpipeline.organize.index import Index, build_index
+start = time.perf_counter()
+index = organize.run_index(Path(sys.argv[1]), Path(sys.argv[2]))
+indexed = time.perf_counter() - start
+courses, unused, _ = plan_courses(index.files, Configuration().organize, {}, {})
+print(json.dumps({
+    "files": len(index.files), "courses": len(courses), "index_s": indexed,
+    "all_s": time.perf_counter() - start, "cpu_s": time.process_time(), "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+}))
+"""
+
+
+def measure_scale(work: Path, count: int) -> dict[str, float]:
+    root, out = work / f"headers {count}", work / f"index {count}"
+    root.mkdir()
+    out.mkdir()
+    make_headers(root, count)
+    command = [sys.executable, "-c", SCALE, str(root), str(out), json.dumps([str(Path(__file__).parent)])]
+    best: dict[str, float] = {}
+    for _ in range(SCALE_ROUNDS):
+        shutil.rmtree(out)
+        out.mkdir()
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        best = min(best or found, found, key=lambda one: one["index_s"])
+    shutil.rmtree(root)
+    return best
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -115,14 +179,23 @@ def main() -> None:
         index.mkdir()
         first = count_opens(root, lambda: run_index(root, index)) / len(files)
         again = count_opens(root, lambda: run_organize(root, out)) / len(files)
+        shutil.copyfile(files[0], root / "added")
+        added = count_opens(root, lambda: run_index(root, index))
+        few, many = measure_scale(work, 10_000), measure_scale(work, 100_000)
     finally:
         shutil.rmtree(work)
     figures = {name: statistics.median(values) for name, values in times.items()}
     ratio = statistics.median([one / other for one, other in zip(times["organize_s"], times["scan_s"], strict=True)])
+    figures |= {f"{name}_10000": value for name, value in few.items()}
+    figures |= {f"{name}_100000": value for name, value in many.items()}
+    growth = many["index_s"] / few["index_s"]
     bars = {
         "organize_over_scan": {"value": ratio, "at_most": 3.0, "ok": ratio <= 3.0},
         "header_reads_per_file": {"value": first, "at_most": 1.0, "ok": first == 1.0},
         "opens_per_file_when_unchanged": {"value": again, "at_most": 0.0, "ok": again == 0.0},
+        "opens_for_one_added_slice": {"value": added, "at_most": 1.0, "ok": added == 1},
+        "index_100000_over_10000": {"value": growth, "at_most": 11.0, "ok": growth <= 11.0},
+        "memory_gb_100000": {"value": many["memory_gb"], "at_most": 1.0, "ok": many["memory_gb"] < 1.0},
     }
     print(f"{len(files)} files, {THREADS} threads, median of {ROUNDS} rounds")
     for name, value in figures.items():

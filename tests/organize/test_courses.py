@@ -1,4 +1,15 @@
-"""Which courses an export becomes."""
+"""Which courses an export becomes.
+
+What must hold:
+- every patient of a mixed cohort is kept: plans, structures only, images only, plans without dose, side by side; layouts
+  of folders decide nothing, and folders named like series hide no plan;
+- the structure set is the one that the plan names, in any order of files and whatever study it lies in; one of another
+  frame of reference is refused;
+- the CT is the one that the structure set names, even if smaller or in another study; of several the one with most
+  slices, then the lowest UID; an unresolved reference never gets the largest CT instead; without references the largest;
+- a registration goes to its own course, with its images; fallbacks are sentences in `course.json`;
+- `course_filter`: nothing named is everything; what it leaves out is listed.
+"""
 
 from __future__ import annotations
 

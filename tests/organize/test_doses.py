@@ -1,4 +1,11 @@
-"""Which doses stand for a course, and their sum."""
+"""Which doses stand for a course, and their sum.
+
+What must hold:
+- the dose of a plan stands before those of its beams; a lone beam's dose is refused; beams of a whole plan make it up;
+- limits to organs at risk are no prescription; the highest target dose is; a sum's total comes from the plans it uses;
+- no used plan never means all plans: then the earliest dated plan is the course's, undated ones last;
+- fractions of two a day are counted each; outside its grid a dose is zero; grids may be oblique.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,14 @@
-"""Course folders: names, completeness, and what a second run does."""
+"""Course folders: names, completeness, and what a second run does.
+
+What must hold:
+- a PatientID cannot lead out of the output folder, and two patients never share a folder;
+- adding a plan, dose, record or course never renames a course;
+- an interrupted copy is redone; a freshly made folder is not "done"; a corrected input removes stale slices; a summed
+  course stays summed, and a resumed run ends byte for byte where an uninterrupted one does;
+- a course that is no longer in the input is left alone and named; links are never followed for deleting;
+- files are copied unless hard links are asked for, and appear whole or not at all;
+- images are numbered by their planes: missing or repeated instance numbers make no names collide.
+"""
 
 from __future__ import annotations
 
