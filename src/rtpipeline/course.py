@@ -165,6 +165,11 @@ class CourseFiles:
         return self.folder / "DICOM"
 
     @property
+    def organized_dicom(self) -> tuple[Path, ...]:
+        """The folders of `dicom` that organizing made."""
+        return tuple(folder for folder in sorted(self.dicom.glob("*")) if folder != self.cropped_ct_dicom)
+
+    @property
     def structure_set(self) -> Path:
         """The primary manual RTSTRUCT."""
         return self.folder / "RS.dcm"
