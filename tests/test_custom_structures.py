@@ -171,3 +171,42 @@ def test_other_files_are_refused(content: str, tmp_path: Path) -> None:
     (tmp_path / "custom.yaml").write_text(content)
     with pytest.raises(StageError, match=r"custom\.yaml"):
         load_custom_structures(tmp_path / "custom.yaml")
+
+
+def test_a_wall_is_what_the_margins_differ_by(tmp_path: Path) -> None:
+    yaml = """
+- {name: Out, source_structures: [Heart], margin: 6}
+- {name: In, source_structures: [Heart], margin: -3}
+- {name: Both, source_structures: [Heart], wall: {outward_mm: 6, inward_mm: 3}}
+- {name: Ring, source_structures: [Heart], wall: {outward_mm: 6}}
+- {name: Wall, source_structures: [Heart], wall: {inward_mm: 3}}
+"""
+    results = build(yaml, tmp_path)
+    out, inner = values(results["Out"]), values(results["In"])
+    assert inner.any()
+    np.testing.assert_array_equal(values(results["Both"]), out & ~inner)
+    np.testing.assert_array_equal(values(results["Ring"]), out & ~HEART)
+    np.testing.assert_array_equal(values(results["Wall"]), HEART & ~inner)
+
+
+def test_a_structure_is_cropped_to_another_also_to_an_entry(tmp_path: Path) -> None:
+    yaml = """
+- {name: PTV, source_structures: [GTV-1], margin: 9, crop_to: Allowed}
+- {name: Grown, source_structures: [GTV-1], margin: 9}
+- {name: Allowed, source_structures: [lung_left, GTV-1]}
+"""
+    results = build(yaml, tmp_path)
+    grown = values(results["Grown"])
+    assert (grown & ~(LUNG_LEFT | GTV)).any()
+    np.testing.assert_array_equal(values(results["PTV"]), grown & (LUNG_LEFT | GTV))
+
+
+def test_without_what_it_is_cropped_to_nothing_is_made(tmp_path: Path) -> None:
+    result = build("- {name: A, source_structures: [Heart], crop_to: Liver}\n", tmp_path)["A"]
+    assert result.status == "skipped"
+    assert "Liver: there is no such structure" in result.reason
+
+
+def test_a_wall_without_thickness_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="a wall needs outward_mm or inward_mm above 0"):
+        build("- {name: A, source_structures: [Heart], wall: {}}\n", tmp_path)

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rtpipeline.imaging.edges import touched_sides
 from rtpipeline.imaging.grid import Grid
@@ -54,18 +54,39 @@ class DirectedMargin(_Strict):
         return Margins(**{side: self.uniform_mm if margin is None else margin for side, margin in given.items()})
 
 
-class CustomStructure(_Strict):
-    """One entry: `operation` over `source_structures` in their order, then `margin` (mm; negative shrinks).
+class Wall(_Strict):
+    """A shell around the surface: what lies within `outward_mm` outside or `inward_mm` inside of it."""
 
-    `subtract` takes all further sources away from the first. A source is the name of a structure of the course or of
-    another entry, in any order.
+    outward_mm: Annotated[float, Field(strict=True, ge=0, le=500)] = 0.0
+    inward_mm: Annotated[float, Field(strict=True, ge=0, le=500)] = 0.0
+
+    @model_validator(mode="after")
+    def _has_a_thickness(self) -> Wall:
+        if self.outward_mm + self.inward_mm == 0:
+            raise ValueError("a wall needs outward_mm or inward_mm above 0")
+        return self
+
+
+class CustomStructure(_Strict):
+    """One entry: `operation` over `source_structures` in their order, then `margin` (mm; negative shrinks), then
+    `wall`, then only what lies in `crop_to`.
+
+    `subtract` takes all further sources away from the first. A source (and `crop_to`) is the name of a structure of
+    the course or of another entry, in any order.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     operation: Literal["union", "intersection", "subtract", "xor"] = "union"
     source_structures: Annotated[tuple[str, ...], Field(min_length=1)]
     margin: Millimetres | DirectedMargin = 0.0
+    wall: Wall | None = None
+    crop_to: str | None = None
     description: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Every name that it is made from."""
+        return self.source_structures if self.crop_to is None else (*self.source_structures, self.crop_to)
 
     @field_validator("name")
     @classmethod
@@ -154,10 +175,10 @@ def _build(
     grid: Grid,
     masks: dict[int, Mask],
 ) -> CustomResult:
-    found: list[Mask] = []
+    found: dict[str, Mask] = {}
     missing: list[str] = []
     inherited: list[str] = []
-    for name in definition.source_structures:
+    for name in definition.needs:
         other = _earlier(name, definition, earlier)
         if other is not None:
             mask, reason = other.mask, other.reason
@@ -167,12 +188,21 @@ def _build(
         if mask is None or mask.is_empty:
             missing.append(f"{name}: {reason or 'it has no voxel'}")
         else:
-            found.append(mask)
-    if missing and (definition.operation != "union" or not found):
+            found[name] = mask
+    sources = [found[name] for name in definition.source_structures if name in found]
+    boundary = found.get(definition.crop_to) if definition.crop_to is not None else None
+    impossible = not sources or (definition.crop_to is not None and boundary is None)
+    if missing and (definition.operation != "union" or impossible):
         return CustomResult(definition, None, tuple(missing + inherited), (), f"missing sources ({'; '.join(missing)})")
     margin = definition.margin.margins() if isinstance(definition.margin, DirectedMargin) else definition.margin
     try:
-        mask = expand(_combined(definition.operation, found, grid), margin, grid)
+        mask = expand(_combined(definition.operation, sources, grid), margin, grid)
+        if definition.wall is not None and not mask.is_empty:
+            outer = expand(mask, definition.wall.outward_mm, grid)
+            inner = expand(mask, -definition.wall.inward_mm, grid)
+            mask = outer if inner.is_empty else _combined("subtract", [outer, inner], grid)
+        if boundary is not None and not mask.is_empty:
+            mask = _combined("intersection", [mask, boundary], grid)
     except ValueError as error:
         return CustomResult(definition, None, tuple(missing + inherited), (), str(error))
     if mask.is_empty:
@@ -234,7 +264,7 @@ def _sorted_by_need(entries: Sequence[CustomStructure], file: Path) -> tuple[Cus
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for entry in entries:
         own = _token(entry.name)
-        needs = [_token(name) for name in entry.source_structures]
+        needs = [_token(name) for name in entry.needs]
         sorter.add(own, *(need for need in needs if need in by_token and need != own))
     try:
         return tuple(by_token[token] for token in sorter.static_order())
