@@ -120,7 +120,8 @@ indexed = time.perf_counter() - start
 courses, unused, _ = plan_courses(index.files, Configuration().organize, {}, {})
 print(json.dumps({
     "files": len(index.files), "courses": len(courses), "index_s": indexed,
-    "all_s": time.perf_counter() - start, "cpu_s": time.process_time(), "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+    "all_s": time.perf_counter() - start, "cpu_s": time.process_time(),
+    "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
 }))
 """
 

@@ -1,12 +1,13 @@
 """Which courses an export becomes.
 
 What must hold:
-- every patient of a mixed cohort is kept: plans, structures only, images only, plans without dose, side by side; layouts
-  of folders decide nothing, and folders named like series hide no plan;
+- every patient of a mixed cohort is kept: plans, structures only, images only, plans without dose, side by side;
+  layouts of folders decide nothing, and folders named like series hide no plan;
 - the structure set is the one that the plan names, in any order of files and whatever study it lies in; one of another
   frame of reference is refused;
 - the CT is the one that the structure set names, even if smaller or in another study; of several the one with most
-  slices, then the lowest UID; an unresolved reference never gets the largest CT instead; without references the largest;
+  slices, then the lowest UID; an unresolved reference never gets the largest CT instead; without references the
+  largest;
 - a registration goes to its own course, with its images; fallbacks are sentences in `course.json`;
 - `course_filter`: nothing named is everything; what it leaves out is listed.
 """
@@ -372,3 +373,21 @@ def test_shuffled_and_renamed_input_gives_the_same_courses(
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
     assert organized().snapshot() == organized(shuffled, out="shuffled out").snapshot()
+
+
+@pytest.mark.parametrize(("date", "course"), [("20240115", "plan1"), ("20240401", "plan2"), ("20231201", None)])
+def test_record_without_plan_goes_to_the_last_plan_before_it(
+    patient: Patient, organized: Organize, date: str, course: str | None
+) -> None:
+    patient.make_course("1", date="20240110")
+    patient.make_course("2", date="20240310")
+    patient.make_record("rt", plan=None, date=date)
+    made = organized()
+    with_records = [one.description for one in made.result.courses if one.description.treatment_record_files]
+    if course is None:
+        assert with_records == []
+        assert list(made.unused) == ["rt.dcm"]
+    else:
+        (text,) = with_records
+        assert text.plans[0].sop_instance_uid == patient.uid(course)
+        assert any("by its patient and date" in sentence for sentence in text.links)

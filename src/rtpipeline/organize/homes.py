@@ -233,4 +233,14 @@ def _place_record(record: Record, plans: Sequence[RtPlan], homes: Homes) -> tupl
     if not record.refers.plan_uids and len(with_plans) == 1:
         homes.sentences[record.uid] = f"treatment record {record.uid} names no plan; it was linked by its patient"
         return tuple(with_plans)
+    if record.refers.plan_uids or not record.refers.date:
+        return ()
+    before = [plan for plan in plans if "" < plan.refers.date <= record.refers.date]
+    latest = max((plan.refers.date for plan in before), default="")
+    found = {place for plan in before if plan.refers.date == latest for place in homes.places[plan.uid]}
+    if len(found) == 1:
+        homes.sentences[record.uid] = (
+            f"treatment record {record.uid} names no plan; it was linked by its patient and date (last plan)"
+        )
+        return tuple(found)
     return ()
