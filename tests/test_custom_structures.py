@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from totalsegmentator.map_to_binary import class_map
 
+from rtpipeline.anatomical_cropping import REGIONS
 from rtpipeline.custom_structures import CustomResult, evaluate, load_custom_structures
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask
@@ -210,3 +212,17 @@ def test_without_what_it_is_cropped_to_nothing_is_made(tmp_path: Path) -> None:
 def test_a_wall_without_thickness_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="a wall needs outward_mm or inward_mm above 0"):
         build("- {name: A, source_structures: [Heart], wall: {}}\n", tmp_path)
+
+
+TEMPLATES = sorted((Path(__file__).parents[1] / "configs" / "custom_structures").glob("*.yaml"))
+
+
+def test_there_is_a_template_for_every_region_that_can_be_cropped_to() -> None:
+    assert {file.stem for file in TEMPLATES} == set(REGIONS)
+
+
+@pytest.mark.parametrize("file", TEMPLATES, ids=lambda file: file.stem)
+def test_templates_name_structures_that_totalsegmentator_finds(file: Path) -> None:
+    entries = load_custom_structures(file)
+    known = {*class_map["total"].values(), *(entry.name for entry in entries)}
+    assert {name for entry in entries for name in entry.needs} <= known

@@ -1,4 +1,21 @@
-"""Segmentation with the real TotalSegmentator on networks of a few kilobytes."""
+"""Segmentation with the real TotalSegmentator on networks of a few kilobytes.
+
+What must hold of segmentations and everything made from them, and where it is tested:
+
+- One inference per task and image; nothing is inferred again while image, options, weights and versions are the same; a
+  changed option runs its own task alone: here, and killed and resumed for real in end_to_end/test_segmentation_again.
+- A model that is gated or fails leaves the earlier and the other results alone: here and in test_custom_models.
+- Options go only to tasks that take them, splitting only to images that are long enough: inference/test_tasks, here.
+- No voxel is wrong in any patient position: here, test_custom_models, dicom/test_rtstruct, test_anatomical_cropping.
+- Segmentations without, with another or with a damaged label map are not taken for results: here, structures/test_load.
+- Weights are looked for where TotalSegmentator looks, and missing ones said before anything starts: inference/test_tasks, here.
+- Device, threads and process counts reach the model, a time limit ends all of its processes: here.
+- Folds, labels, archives and what is not supported of custom models: inference/test_model_folders, inference/test_archives.
+- Cropping cuts originals, never what was cut before, at the outermost landmark of the largest part: test_anatomical_cropping.
+- Partial sources are said down the line, margins differ by side, later entries are found: test_custom_structures.
+- Contours and voxels are the same structure, holes and single voxels too: imaging/test_polygons, dicom/test_rtstruct.
+- Writing is atomic, also when it is killed: test_atomic, chaos/test_kill_rounds.
+"""
 
 from __future__ import annotations
 
