@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from rtpipeline.imaging.grid import FloatArray
@@ -22,8 +24,14 @@ def decimal_string(value: float) -> str:
 def coordinate_bytes(points_mm: FloatArray) -> bytes:
     """Points (n, 3) as the encoded value of ContourData, padded to an even length."""
     rounded = np.round(points_mm, COORDINATE_DECIMALS).ravel() + 0.0
-    text = "\\".join([f"{value:.{COORDINATE_DECIMALS}f}" for value in rounded.tolist()])
+    text = "\\".join(map(_coordinate, rounded.tolist()))
     return (text + " " * (len(text) % 2)).encode("ascii")
+
+
+@lru_cache(maxsize=1 << 16)
+def _coordinate(value: float) -> str:
+    """Along voxel edges few values occur many times, and looking a text up is quicker than making it."""
+    return f"{value:.{COORDINATE_DECIMALS}f}"
 
 
 def coordinates(value: bytes) -> FloatArray:

@@ -6,6 +6,7 @@ import colorsys
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,19 @@ from pydicom.uid import RTStructureSetStorage
 
 from rtpipeline.dicom.atomic import save
 from rtpipeline.dicom.decimal_strings import COORDINATE_DECIMALS, coordinate_bytes, coordinates
+from rtpipeline.dicom.encoding import encoded_element, encoded_item
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.identifiers import derived_uid
 from rtpipeline.dicom.image_series import SeriesGeometry, read_geometry
 from rtpipeline.imaging.grid import UNIFORMITY_TOLERANCE_MM, FloatArray
 
+CONTOUR_IMAGE_SEQUENCE = 0x30060016
+CONTOUR_SEQUENCE = 0x30060040
+CONTOUR_GEOMETRIC_TYPE = 0x30060042
+NUMBER_OF_CONTOUR_POINTS = 0x30060046
 CONTOUR_DATA = 0x30060050
+REFERENCED_SOP_CLASS_UID = 0x00081150
+REFERENCED_SOP_INSTANCE_UID = 0x00081155
 CLOSED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 STUDY_COMPONENT_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
 """SOP Class that RT Structure Sets name their study with (retired, and still what readers expect)."""
@@ -378,7 +386,8 @@ def _append(
     drawn = pydicom.Dataset()
     drawn.ROIDisplayColor = list(stable_colour(roi.name))
     if roi.contours:
-        drawn.ContourSequence = [_contour_item(geometry, contour) for contour in roi.contours]
+        items = b"".join([encoded_item(_encoded_contour(geometry, contour)) for contour in roi.contours])
+        drawn[CONTOUR_SEQUENCE] = DataElement(CONTOUR_SEQUENCE, "OB", items)
     drawn.ReferencedROINumber = number
     dataset.ROIContourSequence.append(drawn)
     observation = pydicom.Dataset()
@@ -389,22 +398,36 @@ def _append(
     dataset.RTROIObservationsSequence.append(observation)
 
 
-def _contour_item(geometry: SeriesGeometry, contour: FloatArray) -> pydicom.Dataset:
-    """Item of ContourSequence, with the image that the contour lies on (none where it lies between images)."""
+def _encoded_contour(geometry: SeriesGeometry, contour: FloatArray) -> bytes:
+    """Item of ContourSequence, with the image that the contour lies on (none where it lies between images).
+
+    Encoded here, because building and writing pydicom's objects takes longer than everything else together.
+    """
     grid = geometry.grid
     normal = grid.direction[:, 2]
     offset = float(np.mean(contour @ normal) - grid.origin_mm @ normal)
     nearest = int(np.abs(grid.plane_offsets_mm - offset).argmin())
     plane = geometry.planes[nearest]
-    item = pydicom.Dataset()
+    image = b""
     if abs(grid.plane_offsets_mm[nearest] - offset) < UNIFORMITY_TOLERANCE_MM:
         # Positions are often rounded; the contour belongs into the plane where the image says that it is.
         contour = contour + ((plane.position_mm - contour[0]) @ normal) * normal
-        item.ContourImageSequence = [_image_reference(plane.sop_instance_uid, plane.sop_class_uid)]
-    item.ContourGeometricType = "CLOSED_PLANAR"
-    item.NumberOfContourPoints = len(contour)
-    _put_contour_data(item, coordinate_bytes(contour))
-    return item
+        image = encoded_element(CONTOUR_IMAGE_SEQUENCE, _encoded_reference(plane.sop_instance_uid, plane.sop_class_uid))
+    return (
+        image
+        + encoded_element(CONTOUR_GEOMETRIC_TYPE, b"CLOSED_PLANAR")
+        + encoded_element(NUMBER_OF_CONTOUR_POINTS, str(len(contour)).encode())
+        + encoded_element(CONTOUR_DATA, coordinate_bytes(contour))
+    )
+
+
+@lru_cache(maxsize=4096)
+def _encoded_reference(uid: str, sop_class: str) -> bytes:
+    """Item that refers to an image, as `_image_reference`."""
+    return encoded_item(
+        encoded_element(REFERENCED_SOP_CLASS_UID, sop_class.encode(), b"\0")
+        + encoded_element(REFERENCED_SOP_INSTANCE_UID, uid.encode(), b"\0")
+    )
 
 
 def _put_contour_data(item: pydicom.Dataset, value: bytes) -> None:

@@ -57,7 +57,7 @@ def keyholed_outline(mask: Mask) -> list[FloatArray]:
             _join(holes, members)
         for loop in members:
             if loop.own_edge < 0:
-                points = loop.vertices if not loop.joined else np.array(list(_walk(loop)))
+                points = loop.vertices if not loop.joined else np.array(_walk(loop))
                 index = np.column_stack([points, np.full(len(points), plane)])
                 polygons.append(mask.grid.index_to_world(index))
     return polygons
@@ -93,9 +93,10 @@ def _upright_edges(loops: Sequence[_Loop]) -> tuple[FloatArray, FloatArray, Floa
     return owner[upright], edge[upright], start[upright, 0], low[upright], high[upright]
 
 
-def _walk(outer: _Loop) -> Iterator[tuple[float, float]]:
+def _walk(outer: _Loop) -> list[list[float]]:
     """Around a loop, and at every seam across, around the hole, and back."""
-    stack: list[Iterator[tuple[float, float] | _Loop]] = [_steps(outer)]
+    points: list[list[float]] = []
+    stack: list[Iterator[list[list[float]] | _Loop]] = [_steps(outer)]
     while stack:
         step = next(stack[-1], None)
         if step is None:
@@ -103,26 +104,28 @@ def _walk(outer: _Loop) -> Iterator[tuple[float, float]]:
         elif isinstance(step, _Loop):
             stack.append(_steps(step))
         else:
-            yield step
+            points += step
+    return points
 
 
-def _steps(loop: _Loop) -> Iterator[tuple[float, float] | _Loop]:
+def _steps(loop: _Loop) -> Iterator[list[list[float]] | _Loop]:
     """The vertices of a loop in their order, beginning and ending where it is joined, with the holes joined to it."""
-    count = len(loop.vertices)
+    first = loop.own_edge + 1
+    vertices = np.roll(loop.vertices, -first, axis=0).tolist()
+    count = len(vertices)
     at_edge: dict[int, list[tuple[float, _Loop]]] = {}
     for edge, row, hole in loop.joined:
-        at_edge.setdefault(edge, []).append((row, hole))
-    is_hole = loop.own_edge >= 0
-    if is_hole:
-        yield loop.own_point
-    for position in range(count):
-        index = (loop.own_edge + 1 + position) % count
-        column, row = loop.vertices[index].tolist()
-        yield column, row
-        downwards = loop.vertices[(index + 1) % count, 1] > row
-        for seam_row, hole in sorted(at_edge.get(index, ()), key=lambda entry: entry[0], reverse=not downwards):
-            yield column, seam_row
+        at_edge.setdefault((edge - first) % count, []).append((row, hole))
+    own = [list(loop.own_point)] if loop.own_edge >= 0 else []
+    yield own
+    done = 0
+    for edge in sorted(at_edge):
+        yield vertices[done : edge + 1]
+        done = edge + 1
+        column, row = vertices[edge]
+        downwards = vertices[(edge + 1) % count][1] > row
+        for seam_row, hole in sorted(at_edge[edge], key=lambda entry: entry[0], reverse=not downwards):
+            yield [[column, seam_row]]
             yield hole
-            yield column, seam_row
-    if is_hole:
-        yield loop.own_point
+            yield [[column, seam_row]]
+    yield vertices[done:] + own

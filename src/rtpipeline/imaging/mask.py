@@ -102,12 +102,15 @@ class Mask:
 
 def bounding_box(values: BoolArray) -> tuple[slice, slice, slice]:
     """Slices (planes, rows, columns) of the True voxels of `values`; one voxel where there are none."""
-    slices = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(values.any(axis=others))
-        slices.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 1))
-    return (slices[0], slices[1], slices[2])
+    planes = _extent(values, (1, 2))
+    flat = np.asarray(values[planes].any(axis=0))
+    return (planes, _extent(flat, (1,)), _extent(flat, (0,)))
+
+
+def _extent(values: BoolArray, others: tuple[int, ...]) -> slice:
+    """From the first to the last True value along the axis that is not among `others`."""
+    found = np.flatnonzero(values.any(axis=others))
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)
 
 
 def _same_lattice(part: Grid, own: Grid) -> bool:

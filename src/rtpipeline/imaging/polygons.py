@@ -65,7 +65,8 @@ def _boundary_edges(values: BoolArray) -> tuple[IndexArray, tuple[int, int, int]
     start = ((0, 0), (0, 1), (1, 1), (1, 0))
     keys = []
     for direction in range(4):
-        plane, row, column = np.nonzero(inside & ~neighbours[direction])
+        edges = np.flatnonzero(inside & ~neighbours[direction])
+        plane, row, column = np.unravel_index(edges, values.shape)
         vertex = np.ravel_multi_index((plane, row + start[direction][0], column + start[direction][1]), shape)
         keys.append(vertex.astype(np.int64) * 4 + direction)
     return np.sort(np.concatenate(keys)), shape
