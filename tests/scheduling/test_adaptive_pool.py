@@ -165,3 +165,51 @@ def test_one_child_of_six_without_gpu_memory_halves_the_pool_which_recovers(tmp_
     assert all(end <= next_begin for (_, end, _), (next_begin, _, _) in itertools.pairwise(spans))
     assert {device for _, _, device in spans} == {"gpu:0"}
     assert "Segmentation: 6/6 (100%)" in caplog.text
+
+
+def peak_of(memory_bytes: int, free: int, tasks: int = 6) -> int:
+    """How many of the tasks ran at once, where each says that it takes `memory_bytes` of `free` bytes."""
+    lock, at_work, peak = threading.Lock(), 0, 0
+
+    def work(grant):
+        nonlocal at_work, peak
+        with lock:
+            at_work += 1
+            peak = max(peak, at_work)
+        time.sleep(0.05)
+        with lock:
+            at_work -= 1
+        return ok()
+
+    pool = AdaptivePool(budget=4, free_memory=lambda: free)
+    outcomes = pool.run([Task(f"{number}", "Work", work, memory_bytes=memory_bytes) for number in range(tasks)])
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+    return peak
+
+
+@pytest.mark.parametrize(("needed", "peak"), [(1, 4), (25, 4), (33, 3), (50, 2), (51, 1), (1000, 1)])
+def test_tasks_start_only_where_their_memory_is_free_or_nothing_else_runs(needed, peak):
+    assert peak_of(needed, free=100) == peak
+
+
+def test_a_shared_gpu_takes_as_many_tasks_as_its_memory_holds():
+    lock, at_work, peak = threading.Lock(), 0, 0
+
+    def work(grant):
+        nonlocal at_work, peak
+        with lock:
+            at_work += 1
+            peak = max(peak, at_work)
+        time.sleep(0.05)
+        with lock:
+            at_work -= 1
+        return ok()
+
+    pool = AdaptivePool(
+        budget=4,
+        slots={"gpu": ["gpu:0"] * 3},
+        free_memory=lambda: 10**12,
+        free_gpu_memory=lambda device: 10 - 6 * at_work,
+    )
+    pool.run([Task(f"{number}", "Work", work, slots="gpu", gpu_memory_bytes=6) for number in range(4)])
+    assert peak == 1

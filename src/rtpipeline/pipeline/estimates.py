@@ -30,6 +30,9 @@ UNIT_SECONDS: Mapping[str, float] = {
 """Seconds of one thread for each unit: a slice (segmentation, custom models), a structure (structure sets, DVH,
 radiomics), a structure in one perturbation state (robustness), a course (the others)."""
 
+GPU_MEMORY_BYTES = 6 * _GB
+"""GPU memory of one segmentation with the 1.5 mm models, as TotalSegmentator's authors give it, rounded up."""
+
 GPU_SPEEDUP = 20.0
 FAST_SPEEDUP = 6.0
 

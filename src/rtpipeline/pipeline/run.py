@@ -29,11 +29,13 @@ from rtpipeline.pipeline.course_stage import (
     run_course_stage,
     stage_states,
 )
+from rtpipeline.pipeline.estimates import GPU_MEMORY_BYTES, memory_bytes
 from rtpipeline.pipeline.plan import RunPlan, priority, task_key
 from rtpipeline.pipeline.stages import STAGES
 from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Grant, Task
 from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.locks import LockedError, locked
+from rtpipeline.scheduling.memory import free_gpu_memory_bytes, free_memory_bytes
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -190,6 +192,7 @@ def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) 
         remove_leftovers(course)
     tasks = []
     for number, course in enumerate(courses):
+        slices = max((image.instance_count for image in course.description.images), default=0)
         for stage in plan.stages:
             tasks.append(
                 Task(
@@ -201,6 +204,8 @@ def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) 
                     needs=tuple(f"{course.key} {need}" for need in plan.needs(stage)),
                     priority=priority(number, stage),
                     group=course.key,
+                    memory_bytes=memory_bytes(stage.name, slices, plan.tokens(stage, context.configuration)),
+                    gpu_memory_bytes=GPU_MEMORY_BYTES if stage.slots is not None else 0,
                 )
             )
     pool = AdaptivePool(
@@ -209,6 +214,8 @@ def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) 
         parallel_groups=plan.parallelization.courses,
         logger=context.logger,
         cancelled=context.cancelled,
+        free_memory=free_memory_bytes,
+        free_gpu_memory=free_gpu_memory_bytes,
     )
     ended = pool.run(tasks)
     return {(course.key, stage.name): ended[task_key(course, stage)] for course in courses for stage in plan.stages}

@@ -1,8 +1,9 @@
 """The adaptive pool: tasks with dependencies, one token budget, device slots, and fewer workers when memory runs out.
 
 A task asks for all it needs at once (a worker, CPU tokens, a device slot) and holds nothing while it waits, so no
-budget can deadlock. Tokens are given first come, first served. A task that fails for lack of memory halves the number
-of workers and is tried again in smaller company; one that fails for memory while nothing else runs has failed. After
+budget can deadlock. Tokens are given first come, first served. A task whose estimate of memory does not fit into what
+is free waits until it does, or until nothing else runs. A task that fails for lack of memory halves the number of
+workers and is tried again in smaller company; one that fails for memory while nothing else runs has failed. After
 enough successes the pool grows back, one worker at a time.
 """
 
@@ -11,12 +12,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 
 from rtpipeline.outcome import Outcome, StageError, failed
+from rtpipeline.scheduling.admission import MemoryAdmission
 from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.progress import StageProgress
@@ -56,6 +58,8 @@ class AdaptivePool:
         logger: gets progress, pressure and slowness lines.
         cancelled: when set, nothing more is started.
         minimum_workers: the pool never shrinks below it.
+        free_memory: bytes that are free now; None: estimates of memory do not count.
+        free_gpu_memory: bytes that are free on a device, or None where that is not known.
     """
 
     budget: int
@@ -64,6 +68,8 @@ class AdaptivePool:
     logger: Logger = field(default_factory=lambda: logging.getLogger(__name__))
     cancelled: threading.Event = field(default_factory=threading.Event)
     minimum_workers: int = 1
+    free_memory: Callable[[], int] | None = None
+    free_gpu_memory: Callable[[str], int | None] = lambda device: None
 
     def run(self, tasks: Sequence[Task]) -> dict[str, Outcome]:
         """Run every task; returns the outcomes by key, in the order of `tasks`.
@@ -107,6 +113,7 @@ class _PoolState:
         self._progress = StageProgress(task.label for task in tasks)
         self._last_line = time.monotonic()
         self._total = len(tasks)
+        self._admission = MemoryAdmission(pool.free_memory, pool.free_gpu_memory, pool.slots, pool.logger)
         self.running: dict[Future[Outcome], _Running] = {}
         self.outcomes: dict[str, Outcome] = {}
 
@@ -120,7 +127,11 @@ class _PoolState:
             task = waiting.task
             if not self._fits_company(waiting) or self._tokens(task) > self._free_tokens:
                 break
-            device = self._free_slots[task.slots].pop(0) if task.slots is not None else "cpu"
+            device = self._free_slots[task.slots][0] if task.slots is not None else "cpu"
+            if not self._admission.fits(task, device, [(one.task, one.grant) for one in self.running.values()]):
+                break
+            if task.slots is not None:
+                self._free_slots[task.slots].remove(device)
             grant = Grant(self._tokens(task), device)
             self._ready.start(waiting)
             self._progress.start(task.label)

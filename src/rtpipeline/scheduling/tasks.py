@@ -32,6 +32,8 @@ class Task:
         needs: keys of tasks that must have ended before, whatever their outcome.
         priority: smaller starts first.
         group: tasks of more than `parallel_groups` different groups do not run at once (a slot holder does not count).
+        memory_bytes: estimate of what it will use; beside other tasks it starts only where so much is free.
+        gpu_memory_bytes: the same of its GPU, where another task uses that too.
     """
 
     key: str
@@ -42,6 +44,8 @@ class Task:
     needs: tuple[str, ...] = ()
     priority: tuple[int, ...] = ()
     group: str = ""
+    memory_bytes: int = 0
+    gpu_memory_bytes: int = 0
 
 
 @dataclass(frozen=True)
