@@ -31,6 +31,8 @@ NAMES = (
     "perturbation",
 )
 """Text columns that tell rows apart and that pseudonyms do not change."""
+STATISTICS = ("radiomics_robustness_summary",)
+"""Tables of statistics over all patients."""
 
 
 @pytest.fixture(scope="session")
@@ -78,14 +80,20 @@ def test_every_number_is_the_same(demo: FinishedRun, pseudonymised: FinishedRun,
 
 
 def numbers(path: Path, originals: dict[str, str]) -> list[list[str]]:
-    """Every row: original patient, names that tell rows apart, and all numbers, each to the last bit; sorted."""
+    """Every row: original patient, names that tell rows apart, and all numbers, each to the last bit; sorted.
+
+    Statistics over the cohort are compared to eleven digits: they add up patients in the order of their names.
+    """
     table = read_parquet(path)
     numeric = [field.name for field in table.schema if not pa.types.is_string(field.type)]
     names = [name for name in NAMES if name in table.column_names]
 
     def row_of(row: dict[str, Any]) -> list[str]:
         patient = str(row.get("patient_id") or "")
-        return [originals.get(patient, patient), *(repr(row[name]) for name in (*names, *numeric))]
+        return [originals.get(patient, patient), *(shown(row[name]) for name in (*names, *numeric))]
+
+    def shown(value: Any) -> str:
+        return f"{value:.11g}" if path.stem in STATISTICS and isinstance(value, float) else repr(value)
 
     return sorted(map(row_of, table.to_pylist()))
 
