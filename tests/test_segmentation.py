@@ -8,10 +8,10 @@ What must hold of segmentations and everything made from them, and where it is t
 - Options go only to tasks that take them, splitting only to images that are long enough: inference/test_tasks, here.
 - No voxel is wrong in any patient position: here, test_custom_models, dicom/test_rtstruct, test_anatomical_cropping.
 - Segmentations without, with another or with a damaged label map are not taken for results: here, structures/test_load.
-- Weights are looked for where TotalSegmentator looks, and missing ones said before anything starts: inference/test_tasks, here.
+- Weights are looked for where TotalSegmentator looks; missing ones are said before all else: inference/test_tasks.
 - Device, threads and process counts reach the model, a time limit ends all of its processes: here.
-- Folds, labels, archives and what is not supported of custom models: inference/test_model_folders, inference/test_archives.
-- Cropping cuts originals, never what was cut before, at the outermost landmark of the largest part: test_anatomical_cropping.
+- Folds, labels, archives, and what custom models do not support: inference/test_model_folders, inference/test_archives.
+- Cropping cuts originals, never what was cut, at the outermost landmark of the largest part: test_anatomical_cropping.
 - Partial sources are said down the line, margins differ by side, later entries are found: test_custom_structures.
 - Contours and voxels are the same structure, holes and single voxels too: imaging/test_polygons, dicom/test_rtstruct.
 - Writing is atomic, also when it is killed: test_atomic, chaos/test_kill_rounds.

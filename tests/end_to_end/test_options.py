@@ -14,7 +14,7 @@ from rtpipeline.demo.settings import PARAMETERS
 from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtstruct import Roi, read_structure_set
-from rtpipeline.imaging.contours import rasterise
+from rtpipeline.imaging.contours import polygon_area_mm2, rasterise
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.tables.parquet import read_parquet
@@ -42,7 +42,12 @@ def everything_on(tmp_path_factory, tiny_weights) -> FinishedRun:
         "segmentation": {"device": "cpu", "fast": True, "weights": str(tiny_weights)},
         "custom_models": {"enabled": True, "root": str(folder / "models")},
         "custom_structures": str(folder / "structures.yaml"),
-        "ct_cropping": {"enabled": True, "region": "abdomen"},
+        "ct_cropping": {
+            "enabled": True,
+            "region": "abdomen",
+            "use_cropped_for_dvh": True,
+            "use_cropped_for_radiomics": True,
+        },
         "structures": {"robustness": {"include": ["GTV"], "sources": ["manual"]}},
         "radiomics": {"params_file": str(PARAMETERS / "ct.yaml")},
         "radiomics_robustness": {
@@ -114,9 +119,9 @@ def test_manual_contours_are_carried_over_untouched(course):
             np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("source", ["structure_set", "automatic_structure_set"])
+@pytest.mark.parametrize("source", ["structure_set", "automatic_structure_set", "custom_structure_set", "model"])
 def test_cropping_moves_no_structure(course, grid, source):
-    original = getattr(course.files, source)
+    original = course.files.custom_model_structure_set("toy") if source == "model" else getattr(course.files, source)
     cut = json.loads(course.files.cropping.read_text())
     cropped_grid = read_nifti(course.files.cropped_ct).grid
     assert cropped_grid.planes < grid.planes, cut
@@ -131,6 +136,36 @@ def test_cropping_moves_no_structure(course, grid, source):
         moved = mask_of(after[name], cropped_grid).centroid_mm - mask_of(roi, grid).centroid_mm
         assert float(np.abs(moved).max()) < 0.01, name
     assert compared
+
+
+def test_dose_and_radiomics_are_those_of_the_cropped_ct(course):
+    """The same field of view for every source: percentages refer to what of a structure lies in the cropped CT."""
+    cropped = read_nifti(course.files.cropped_ct).grid
+    volumes = {
+        (row["segmentation_source"], row["roi_name"]): row["value"]
+        for row in read_parquet(course.files.dvh_metrics).to_pylist()
+        if row["metric"] == "Volume"
+    }
+    cord = rois(course.files.structure_set)["Spinal Cord"]
+    lowest, highest = cropped.origin_mm[2] - 0.1, cropped.origin_mm[2] + cropped.plane_offsets_mm[-1] + 0.1
+    inside = [contour for contour in cord.contours if lowest <= contour[0, 2] <= highest]
+    assert 0 < len(inside) < len(cord.contours)
+    slabs_cm3 = sum(polygon_area_mm2(contour) for contour in inside) * cropped.plane_spacing_mm / 1000.0
+    assert volumes["manual", "Spinal Cord"] == pytest.approx(slabs_cm3, rel=0.01)
+    rows = read_parquet(course.files.radiomics_ct).to_pylist()
+    assert rows
+    assert {row["image_cropped"] for row in rows} == {True}
+
+
+def test_nothing_is_done_again_in_a_second_run(everything_on, course):
+    files = {path: path.stat().st_mtime_ns for path in sorted((course.files.folder / "state").glob("*.json"))}
+    config = everything_on.output.parent / "config.yaml"
+    again = rtpipeline(
+        "run", "--dicom-root", everything_on.output.parent / "dicom", "--outdir", everything_on.output,
+        "--config", config, "--course-filter", "DEMO-001",
+    )  # fmt: skip
+    assert again.returncode == 0, again.stdout
+    assert {path: path.stat().st_mtime_ns for path in files} == files
 
 
 def test_all_four_axes_of_perturbation_are_in_the_table(course):
