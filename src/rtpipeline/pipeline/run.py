@@ -34,6 +34,7 @@ from rtpipeline.pipeline.plan import RunPlan, priority, task_key
 from rtpipeline.pipeline.stages import STAGES
 from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Grant, Task
 from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.hints import Hints
 from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.memory import free_gpu_memory_bytes, free_memory_bytes
 
@@ -216,9 +217,16 @@ def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) 
         cancelled=context.cancelled,
         free_memory=free_memory_bytes,
         free_gpu_memory=free_gpu_memory_bytes,
+        hints=Hints(context.logger, _sequential_stages(context.configuration)),
     )
     ended = pool.run(tasks)
     return {(course.key, stage.name): ended[task_key(course, stage)] for course in courses for stage in plan.stages}
+
+
+def _sequential_stages(configuration: Configuration) -> frozenset[str]:
+    """Labels of the stages that take one structure after another."""
+    names = ("radiomics", "radiomics_robustness") if configuration.radiomics.sequential else ()
+    return frozenset(stage.label for stage in STAGES if stage.name in names)
 
 
 def _finish(

@@ -20,6 +20,7 @@ from graphlib import CycleError, TopologicalSorter
 from rtpipeline.outcome import Outcome, StageError, failed
 from rtpipeline.scheduling.admission import MemoryAdmission
 from rtpipeline.scheduling.disk_space import disk_full_reason
+from rtpipeline.scheduling.hints import Hints
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.progress import StageProgress
 from rtpipeline.scheduling.ready_tasks import ReadyTasks
@@ -60,6 +61,7 @@ class AdaptivePool:
         minimum_workers: the pool never shrinks below it.
         free_memory: bytes that are free now; None: estimates of memory do not count.
         free_gpu_memory: bytes that are free on a device, or None where that is not known.
+        hints: gets to know of symptoms that a user can do something about.
     """
 
     budget: int
@@ -70,6 +72,7 @@ class AdaptivePool:
     minimum_workers: int = 1
     free_memory: Callable[[], int] | None = None
     free_gpu_memory: Callable[[str], int | None] = lambda device: None
+    hints: Hints | None = None
 
     def run(self, tasks: Sequence[Task]) -> dict[str, Outcome]:
         """Run every task; returns the outcomes by key, in the order of `tasks`.
@@ -147,6 +150,8 @@ class _PoolState:
             self._free_slots[task.slots].append(ended.grant.device)
             self._free_slots[task.slots].sort()
         outcome = self._outcome_of(future, task)
+        if self._pool.hints is not None and outcome.computed and outcome.status in ("failed", "partial"):
+            self._pool.hints.failed(outcome.reason)
         if outcome.status in ("failed", "partial") and outcome.memory_pressure and not self._pool.cancelled.is_set():
             if self._shrink(ended, outcome):
                 return
@@ -164,6 +169,10 @@ class _PoolState:
             if not running.slow_said and now - running.started > SLOW_AFTER_S:
                 running.slow_said = True
                 self._log.warning("%s is slow: %.0f s so far", running.task.key, now - running.started)
+                if self._pool.hints is not None:
+                    self._pool.hints.slow(running.task.label)
+        if self._pool.hints is not None:
+            self._pool.hints.look_around()
         if now - self._last_line > HEARTBEAT_S:
             self._last_line = now
             at_work = ", ".join(f"{r.task.key} ({now - r.started:.0f} s)" for r in self.running.values())
