@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging, usage_error
+from rtpipeline.cli.live_display import live_display
 from rtpipeline.cli.plan import print_plan
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles
@@ -175,7 +176,8 @@ def run_and_say(
         logger.info("configuration: %s", configuration_file)
     if configuration.organize.pseudonymize is None and not CohortFiles(configuration.output_dir).pseudonyms.is_file():
         logger.info("folders below %s carry the PatientID as it is in the files", configuration.output_dir)
-    result = run(configuration, options, logger=logger)
+    with live_display(logger) as show:
+        result = run(configuration, options, logger=logger, show=show)
     for (course, stage), outcome in result.outcomes.items():
         if outcome.status in ("failed", "partial"):
             logger.warning("%s %s %s: %s", course or "cohort", stage, outcome.status, outcome.reason)

@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +34,7 @@ from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
+from rtpipeline.scheduling.progress import PoolView
 from rtpipeline.scheduling.resources import Resources
 
 _STAGING_PREFIX = ".staging-"
@@ -52,6 +53,7 @@ class RunContext:
         retry_failed: whether stages that failed before are tried again.
         cancelled: set when the run is to stop.
         logger: the run's logger.
+        show: gets how far the pool is, where somebody looks.
     """
 
     configuration: Configuration
@@ -61,6 +63,7 @@ class RunContext:
     retry_failed: bool = True
     cancelled: threading.Event = field(default_factory=threading.Event)
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("rtpipeline"))
+    show: Callable[[PoolView], None] | None = None
 
 
 class CourseLogger(logging.LoggerAdapter[logging.Logger]):

@@ -37,6 +37,7 @@ from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.hints import Hints
 from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.memory import free_gpu_memory_bytes, free_memory_bytes
+from rtpipeline.scheduling.progress import PoolView
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -90,6 +91,7 @@ def run(
     options: RunOptions,
     *,
     logger: logging.Logger,
+    show: Callable[[PoolView], None] | None = None,
 ) -> RunResult:
     """Run the pipeline on `configuration.dicom_root` into `configuration.output_dir`.
 
@@ -106,6 +108,7 @@ def run(
         forced=options.forced,
         retry_failed=options.retry_failed,
         logger=logger,
+        show=show,
     )
     plan = RunPlan.of(configuration, options.stages)
     with only_run(cohort), _stop_on_signal(context):
@@ -217,6 +220,7 @@ def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) 
         cancelled=context.cancelled,
         free_memory=free_memory_bytes,
         free_gpu_memory=free_gpu_memory_bytes,
+        show=context.show,
         hints=Hints(context.logger, _sequential_stages(context.configuration)),
     )
     ended = pool.run(tasks)

@@ -22,7 +22,7 @@ from rtpipeline.scheduling.admission import MemoryAdmission
 from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.scheduling.hints import Hints
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
-from rtpipeline.scheduling.progress import StageProgress
+from rtpipeline.scheduling.progress import PoolView, StageProgress
 from rtpipeline.scheduling.ready_tasks import ReadyTasks
 from rtpipeline.scheduling.tasks import Grant, Task, WaitingTask
 
@@ -62,6 +62,7 @@ class AdaptivePool:
         free_memory: bytes that are free now; None: estimates of memory do not count.
         free_gpu_memory: bytes that are free on a device, or None where that is not known.
         hints: gets to know of symptoms that a user can do something about.
+        show: called twice a second and at every change with how far the pool is.
     """
 
     budget: int
@@ -73,6 +74,7 @@ class AdaptivePool:
     free_memory: Callable[[], int] | None = None
     free_gpu_memory: Callable[[str], int | None] = lambda device: None
     hints: Hints | None = None
+    show: Callable[[PoolView], None] | None = None
 
     def run(self, tasks: Sequence[Task]) -> dict[str, Outcome]:
         """Run every task; returns the outcomes by key, in the order of `tasks`.
@@ -165,14 +167,17 @@ class _PoolState:
     def watch(self) -> None:
         """Say which tasks take long, and that the pool is alive when nothing else was said for a while."""
         now = time.monotonic()
-        for running in self.running.values():
-            if not running.slow_said and now - running.started > SLOW_AFTER_S:
-                running.slow_said = True
-                self._log.warning("%s is slow: %.0f s so far", running.task.key, now - running.started)
+        for one in self.running.values():
+            if not one.slow_said and now - one.started > SLOW_AFTER_S:
+                one.slow_said = True
+                self._log.warning("%s is slow: %.0f s so far", one.task.key, now - one.started)
                 if self._pool.hints is not None:
-                    self._pool.hints.slow(running.task.label)
+                    self._pool.hints.slow(one.task.label)
         if self._pool.hints is not None:
             self._pool.hints.look_around()
+        if self._pool.show is not None:
+            running = tuple((one.task.key, one.grant.device, now - one.started) for one in self.running.values())
+            self._pool.show(PoolView(self._progress.counts, running))
         if now - self._last_line > HEARTBEAT_S:
             self._last_line = now
             at_work = ", ".join(f"{r.task.key} ({now - r.started:.0f} s)" for r in self.running.values())
