@@ -29,7 +29,7 @@ from rtpipeline.dvh.structure_dvh import StructureDvh, structure_dvh, structure_
 from rtpipeline.structures import Structure
 
 ROUNDS = 5
-THREAD_ROUNDS = 11
+THREAD_ROUNDS = 15
 PLANE_SPACING_MM = 3.0
 PLANS = ("breast-tps", "LUNG1-001")
 

@@ -96,8 +96,9 @@ class DoseHistogram:
         origin = (float(np.floor(low_u / edge) * edge), float(np.floor(low_v / edge) * edge))
         shape = (int((high_v - origin[1]) / edge) + 1, int((high_u - origin[0]) / edge) + 1)
         covered = coverage(slab.region, origin, edge, shape)
-        # An even number, because dose planes are often those of the contours: then no cell lies on both sides of one.
-        count = 2 * max(1, int(np.ceil(slab.thickness_mm / (2 * edge))))
+        # Up to twice as thick as wide, because the dose is linear between its planes; and an even number, because dose
+        # planes are often those of the contours: then no cell lies on both sides of one.
+        count = 2 * max(1, int(np.ceil(slab.thickness_mm / (4 * edge))))
         add_slab(
             self.dose.field,
             self.ladder,
