@@ -103,7 +103,7 @@ SETTINGS = {
     "dependence": "setting: {gldm_a: 2}",
     "shifted": "setting: {voxelArrayShift: 1000}",
     "bin_count": "setting: {binCount: 32}",
-    "many_levels": f"setting: {{binWidth: 0.5}}\n{NO_SHAPE}",
+    "many_levels": "setting: {binWidth: 0.5}\n" + NO_SHAPE.replace("glcm: [], ", ""),
     "resegmented_shape": "setting: {resegmentRange: [-2, 2], resegmentMode: sigma, resegmentShape: true}",
     "filters": "imageType: {Square: {}, SquareRoot: {}, Logarithm: {}, Exponential: {}, Gradient: {binWidth: 10}}",
     "wavelet_levels": "imageType: {Wavelet: {wavelet: db2, level: 2, start_level: 1}}",

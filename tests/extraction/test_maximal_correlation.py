@@ -53,6 +53,13 @@ def test_rare_levels_make_epsilon_count() -> None:
     assert maximal_correlation(matrix[None])[0] == pytest.approx(by_definition(matrix), abs=1e-12)
 
 
+@pytest.mark.parametrize("rare", [(3.0, 1.0), (1.0, 3.0), (1.0, 1.0, 7.0, 2.0)])
+def test_of_several_levels_that_correlate_fully_epsilon_says_which_is_the_second(rare: tuple[float, ...]) -> None:
+    matrix = symmetric(np.diag([3e6, *rare]))
+
+    assert maximal_correlation(matrix[None])[0] == pytest.approx(by_definition(matrix), abs=1e-12)
+
+
 def test_a_level_without_pairs_adds_nothing() -> None:
     matrix = symmetric(np.array([[5.0, 2.0, 0.0], [1.0, 7.0, 0.0], [0.0, 0.0, 0.0]]))
 

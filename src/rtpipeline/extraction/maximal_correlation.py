@@ -23,9 +23,11 @@ def maximal_correlation(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
         Q(i, j) = sum over k of P(i, k) P(j, k) / (p(i) p(k) + epsilon)      (Haralick 1973; PyRadiomics: MCC)
 
     Without epsilon, Q is similar to the square of S(i, j) = P(i, j) / sqrt(p(i) p(j)), which is symmetric: its
-    eigenvalues are cheap, and so is the vector of one of them. Epsilon matters where grey levels are rare. Its effect
-    is included to first order by the vector's quotient with Q; where that is not enough, that is, where what remains
-    of the vector, squared, over the distance to the next eigenvalue, exceeds `TOLERANCE`, Q's eigenvalues are computed.
+    eigenvalues are cheap, and so is the vector of one of them. Epsilon matters where grey levels are rare: it moves
+    every eigenvalue by no more than the largest epsilon / (p(i) p(k)) where P(i, k) > 0 (Bauer and Fike, 1960; S has
+    norm 1). Its effect is included to first order by the vector's quotient with Q. Where that is not enough, all of
+    Q's eigenvalues are computed: where epsilon could change which eigenvalue is the second, and where what remains of
+    the vector, squared, over the distance to the next eigenvalue, exceeds `TOLERANCE`.
 
     Args:
         matrices: symmetric probabilities (direction, level, level), at least two levels.
@@ -44,6 +46,7 @@ def maximal_correlation(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     chosen = _vectors(similar, values[:, -2])
 
     weighted = marginal[:, :, None] * marginal[:, None, :]
+    shift = EPSILON / np.where(matrices > 0, weighted, np.inf).min(axis=(1, 2))
     weighted += EPSILON
     np.divide(matrices, weighted, out=weighted)
     image = scale * _times(weighted, _times(matrices, chosen * inverse))
@@ -52,7 +55,8 @@ def maximal_correlation(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     rest = np.linalg.norm(image - estimate[:, None] * chosen, axis=1)
     left_rest = np.linalg.norm(left_image - estimate[:, None] * chosen, axis=1)
     gap = np.abs(np.delete(values, -2, axis=1) ** 2 - values[:, -2:-1] ** 2).min(axis=1)
-    for direction in np.flatnonzero(~(rest * left_rest <= TOLERANCE * gap)):
+    enough = (gap > 4 * shift) & (rest * left_rest <= TOLERANCE * gap)
+    for direction in np.flatnonzero(~enough):
         eigenvalues = np.linalg.eigvals(weighted[direction] @ matrices[direction].T)
         estimate[direction] = np.sort(eigenvalues)[-2].real
     correlation: NDArray[np.float64] = np.sqrt(estimate)
