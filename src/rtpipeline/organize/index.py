@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -20,7 +20,7 @@ from rtpipeline.dicom.radiotherapy_references import REFERENCES_OF
 from rtpipeline.dicom.values import quietly
 from rtpipeline.outcome import StageError
 from rtpipeline.tables.definitions.organize import INDEX
-from rtpipeline.tables.parquet import read_parquet, write_parquet
+from rtpipeline.tables.parquet import empty, read_parquet, sort, to_arrow, write_arrow
 
 NOT_DICOM = "not_dicom"
 UNREADABLE = "unreadable"
@@ -29,6 +29,8 @@ LINK = "link"
 
 _BATCH = 32
 """Files that a thread reads at a time: handing out one by one takes as long as reading."""
+
+_ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def build_index(
             report_progress(done, len(files))
     complete = _with_digests(root, [file for file in files if file is not None])
     if store and (missing or set(known) != {file.shown_path for file in complete}):
-        write_parquet(stored, INDEX, map(_row, complete))
+        _store(stored, complete)
     return Index(complete, len(missing))
 
 
@@ -188,6 +190,15 @@ def _from_stored(file: IndexedFile, row: Mapping[str, Any] | None) -> IndexedFil
     )
 
 
+def _store(stored: Path, files: Sequence[IndexedFile]) -> None:
+    """Write the index, with the rows of few files at a time in memory."""
+    parts = [
+        to_arrow(INDEX, map(_row, files[start : start + _ROWS_AT_ONCE]))
+        for start in range(0, len(files), _ROWS_AT_ONCE)
+    ]
+    write_arrow(stored, sort(pa.concat_tables(parts or [empty(INDEX)]), INDEX))
+
+
 def _load(stored: Path) -> dict[str, dict[str, Any]]:
     """Rows of the stored index by path; none if there is no index, or one that cannot be read any more."""
     try:
@@ -196,7 +207,7 @@ def _load(stored: Path) -> dict[str, dict[str, Any]]:
         return {}
     if table.column_names != [column.name for column in INDEX.columns]:
         return {}
-    return {row["path"]: row for row in table.to_pylist()}
+    return {row["path"]: row for part in table.to_batches(_ROWS_AT_ONCE) for row in part.to_pylist()}
 
 
 _NUMBER_LISTS = ("orientation", "pixel_spacing_mm")
