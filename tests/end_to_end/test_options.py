@@ -104,10 +104,12 @@ def test_a_union_holds_both_structures_and_nothing_else(course, grid):
 
 
 def test_a_margin_of_5_mm_grows_the_tumour_by_5_mm(course, grid):
-    """The tumour is a sphere of 15 mm radius, so the margin makes one of 20 mm."""
+    """The drawn tumour is a sphere in 3 mm steps; the margin makes the sphere of its volume 5 mm larger in radius."""
     grown = mask_of(rois(course.files.custom_structure_set)["GTV_5mm"], grid)
     drawn = mask_of(rois(course.files.structure_set)["GTV"], grid)
-    assert grown.volume_cm3 == pytest.approx(4 / 3 * math.pi * 2.0**3, rel=0.05)
+    radius_cm = (drawn.volume_cm3 * 3 / (4 * math.pi)) ** (1 / 3)
+    assert radius_cm == pytest.approx(1.5, abs=0.05)
+    assert grown.volume_cm3 == pytest.approx(4 / 3 * math.pi * (radius_cm + 0.5) ** 3, rel=0.03)
     np.testing.assert_allclose(grown.centroid_mm, drawn.centroid_mm, atol=0.3)
 
 
