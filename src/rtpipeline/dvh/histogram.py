@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from rtpipeline.dvh.curve import DoseVolumeCurve
-from rtpipeline.imaging.cell_coverage import coverage
 from rtpipeline.imaging.cell_kernel import (
     COVERED,
     DOSE_SUM,
@@ -13,7 +12,7 @@ from rtpipeline.imaging.cell_kernel import (
     Ladder,
     LinearField,
     Placement,
-    add_slab,
+    add_slabs,
     add_voxels,
     linear_field,
 )
@@ -87,32 +86,29 @@ class DoseHistogram:
     def add_slabs(self, stack: SlabStack, edge_mm: float) -> None:
         """Add a structure made of slabs, cut into cells of about `edge_mm`."""
         placement = self.dose.placement(stack.axes, np.zeros(3))
-        for slab in stack.slabs:
-            self._add_slab(slab, placement, edge_mm)
-
-    def _add_slab(self, slab: Slab, placement: Placement, edge_mm: float) -> None:
-        low_u, low_v, high_u, high_v = slab.region.bounds
-        edge = max(edge_mm, float(np.sqrt((high_u - low_u) * (high_v - low_v) / LARGEST_LATTICE)))
-        origin = (float(np.floor(low_u / edge) * edge), float(np.floor(low_v / edge) * edge))
-        shape = (int((high_v - origin[1]) / edge) + 1, int((high_u - origin[0]) / edge) + 1)
-        covered = coverage(slab.region, origin, edge, shape)
+        lattices = np.array([_lattice(slab, edge_mm) for slab in stack.slabs]).reshape(-1, 5)
         # Up to twice as thick as wide, because the dose is linear between its planes; and an even number, because dose
         # planes are often those of the contours: then no cell lies on both sides of one.
-        count = 2 * max(1, int(np.ceil(slab.thickness_mm / (4 * edge))))
-        add_slab(
+        thickness = np.array([slab.thickness_mm for slab in stack.slabs])
+        counts = 2 * np.maximum(np.ceil(thickness / (4 * lattices[:, 2])), 1).astype(np.int64)
+        sizes = [len(slab.region.pieces) for slab in stack.slabs]
+        pieces = np.concatenate([slab.region.pieces for slab in stack.slabs]) if sizes else np.empty((0, 4))
+        own = np.repeat(lattices, sizes, axis=0)
+        add_slabs(
             self.dose.field,
             self.ladder,
             placement,
-            covered.fraction,
-            covered.centroid_x,
-            covered.centroid_y,
-            *origin,
-            edge,
-            slab.low_mm,
-            slab.thickness_mm / count,
-            count,
-            self.dose.contains(placement, (low_u, low_v, slab.low_mm), (high_u, high_v, slab.high_mm)),
+            (pieces - own[:, [0, 1, 0, 1]]) / own[:, 2:3],
+            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            lattices,
+            np.stack([np.array([slab.low_mm for slab in stack.slabs]), thickness / counts], axis=1),
+            counts,
+            np.array([self._contains(slab, placement) for slab in stack.slabs], dtype=np.bool_),
         )
+
+    def _contains(self, slab: Slab, placement: Placement) -> bool:
+        low_u, low_v, high_u, high_v = slab.region.bounds
+        return self.dose.contains(placement, (low_u, low_v, slab.low_mm), (high_u, high_v, slab.high_mm))
 
     def add_mask(self, mask: Mask, parts: tuple[int, int, int]) -> None:
         """Add the voxels of a mask, each cut into `parts` along x, y and z."""
@@ -178,3 +174,11 @@ class DoseHistogram:
 
     def _dose_of(self, rung: FloatArray) -> FloatArray:
         return np.minimum(self.ladder.lowest_gy + rung / self.ladder.per_gy, self.dose.highest_gy)
+
+
+def _lattice(slab: Slab, edge_mm: float) -> tuple[float, float, float, int, int]:
+    """Low corner (x, y), edge, rows and columns of the lattice of cells around a slab."""
+    low_u, low_v, high_u, high_v = slab.region.bounds
+    edge = max(edge_mm, float(np.sqrt((high_u - low_u) * (high_v - low_v) / LARGEST_LATTICE)))
+    u, v = float(np.floor(low_u / edge) * edge), float(np.floor(low_v / edge) * edge)
+    return u, v, edge, int((high_v - v) / edge) + 1, int((high_u - u) / edge) + 1
