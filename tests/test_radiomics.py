@@ -167,7 +167,8 @@ def test_features_of_the_planning_ct_are_those_of_plain_pyradiomics(
     for roi_name in ("GTV-1", "Spinal-Cord"):
         expected = plain(lung, roi_name, quick, tmp_path)
         assert len(expected) == 2 + 18 + 1
-        assert {name: rows(table)[roi_name][name] for name in expected} == expected
+        # Sums in another order differ in the last bits.
+        assert {name: rows(table)[roi_name][name] for name in expected} == pytest.approx(expected, rel=1e-10)
     gtv = rows(table)["GTV-1"]
     assert gtv["patient_id"] == "0007"
     assert gtv["segmentation_source"] == "manual"
