@@ -26,6 +26,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -186,26 +187,26 @@ def test_more_processes_reach_nnunet_and_give_the_same_labels(
 
 
 def _watch_descendants(work: Any) -> list[str]:
-    """Command lines of every process that lived below this one while `work` ran.
+    """Command lines of the children of this process, and of their children, that lived while `work` ran.
 
-    Children that other tests keep alive do not count, but a warm TotalSegmentator does.
+    Children that other tests keep alive do not count, but a warm TotalSegmentator does. What a grandchild forks does not
+    count either: until it starts its own program, it has the command line of the process that forked it.
     """
     seen: dict[int, str] = {}
     others = {
         process.pid
-        for process in psutil.Process().children(recursive=True)
+        for process in psutil.Process().children()
         if "rtpipeline.inference" not in " ".join(process.cmdline())
     }
     thread = threading.Thread(target=work)
     thread.start()
     while thread.is_alive():
-        for process in psutil.Process().children(recursive=True):
-            if process.pid in others:
+        for child in psutil.Process().children():
+            if child.pid in others:
                 continue
-            try:
-                seen[process.pid] = " ".join(process.cmdline()) or seen.get(process.pid, "")
-            except psutil.NoSuchProcess:
-                continue
+            with suppress(psutil.NoSuchProcess):
+                for process in (child, *child.children()):
+                    seen[process.pid] = " ".join(process.cmdline()) or seen.get(process.pid, "")
         time.sleep(0.02)
     return sorted(seen.values())
 
