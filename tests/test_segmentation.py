@@ -189,8 +189,8 @@ def test_more_processes_reach_nnunet_and_give_the_same_labels(
 def _watch_descendants(work: Any) -> list[str]:
     """Command lines of the children of this process, and of their children, that lived while `work` ran.
 
-    Children that other tests keep alive do not count, but a warm TotalSegmentator does. What a grandchild forks does not
-    count either: until it starts its own program, it has the command line of the process that forked it.
+    Children that other tests keep alive do not count, but a warm TotalSegmentator does. What a grandchild forks does
+    not count either: until it starts its own program, it has the command line of the process that forked it.
     """
     seen: dict[int, str] = {}
     others = {
