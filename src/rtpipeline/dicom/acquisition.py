@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_date, as_number, as_numbers, as_text, items, quietly
 
 _PATIENT_KEYWORDS = [
@@ -120,10 +118,7 @@ def read_patient(path: Path) -> Patient:
     Raises:
         DicomError: the file cannot be read.
     """
-    try:
-        return patient_of(pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_PATIENT_KEYWORDS))
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
+    return patient_of(read_dataset(path, with_pixels=False, keywords=_PATIENT_KEYWORDS))
 
 
 def patient_of(dataset: Dataset) -> Patient:

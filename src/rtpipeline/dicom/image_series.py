@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
 from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.reading import read_dataset, stored_values
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid, Volume
 
 DIRECTION_TOLERANCE = 1e-3
@@ -132,10 +132,7 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _header(file: Path) -> pydicom.Dataset:
-    try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{file} cannot be read as DICOM: {error}") from error
+    header = read_dataset(file, with_pixels=False)
     if "SOPClassUID" not in header or "Rows" not in header:
         raise DicomError(f"{file} is not a DICOM image")
     return header
@@ -283,7 +280,4 @@ def _refuse_shear(planes: Sequence[ImagePlane], direction: FloatArray) -> None:
 
 def _pixels(file: Path) -> NDArray:
     """Stored values (rows, columns), or (frames, rows, columns)."""
-    try:
-        return pydicom.dcmread(file, force=True).pixel_array
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, RuntimeError) as error:
-        raise DicomError(f"{file}: its pixels cannot be read: {error}") from error
+    return stored_values(file, read_dataset(file))

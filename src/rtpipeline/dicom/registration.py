@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_numbers, as_text, as_uid, items, quietly
 
 SPATIAL_REGISTRATION = "1.2.840.10008.5.1.4.1.1.66.1"
@@ -54,18 +52,13 @@ def read_registration(path: Path) -> RegistrationContent:
     Raises:
         DicomError: the file cannot be read, or is something else.
     """
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
-    sop_class = as_uid(dataset, "SOPClassUID")
-    if sop_class not in (SPATIAL_REGISTRATION, DEFORMABLE_SPATIAL_REGISTRATION):
-        raise DicomError(f"{path} is not a Spatial Registration")
+    classes = (SPATIAL_REGISTRATION, DEFORMABLE_SPATIAL_REGISTRATION)
+    dataset = read_dataset(path, kind="a Spatial Registration", classes=classes)
     with quietly():
         to_frame = as_uid(dataset, "FrameOfReferenceUID")
         return RegistrationContent(
             sop_instance_uid=as_uid(dataset, "SOPInstanceUID"),
-            deformable=sop_class == DEFORMABLE_SPATIAL_REGISTRATION,
+            deformable=as_uid(dataset, "SOPClassUID") == DEFORMABLE_SPATIAL_REGISTRATION,
             transforms=tuple(
                 transform
                 for source, matrix in _matrices(dataset)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.dataset import FileDataset
 from pydicom.uid import RTDoseStorage, RTPlanStorage
 
 from rtpipeline.dicom.atomic import save
 from rtpipeline.dicom.decimal_strings import decimal_string
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.identifiers import derived_uid
+from rtpipeline.dicom.reading import read_dataset, stored_values
 from rtpipeline.imaging.grid import FloatArray, Grid, Volume
 
 LARGEST_STORED_VALUE = 2**32 - 1
@@ -42,10 +43,7 @@ def read_dose(path: Path) -> Volume:
     scaling = dataset.get("DoseGridScaling")
     if scaling is None or not float(scaling) > 0:
         raise DicomError(f"{path}: DoseGridScaling is missing or not positive")
-    try:
-        stored = dataset.pixel_array
-    except (ValueError, AttributeError, KeyError, RuntimeError) as error:
-        raise DicomError(f"{path}: its pixels cannot be read: {error}") from error
+    stored = stored_values(path, dataset)
     stored = stored[None] if stored.ndim == 2 else stored
     grid, order = _grid(path, dataset, len(stored))
     return Volume(grid, stored[order].astype(np.float64) * float(scaling))
@@ -57,7 +55,7 @@ def dose_grid_scaling(path: Path) -> float | None:
     Raises:
         DicomError: not an RT Dose.
     """
-    scaling = _read(path).get("DoseGridScaling")
+    scaling = _read(path, with_pixels=False).get("DoseGridScaling")
     return None if scaling is None else float(scaling)
 
 
@@ -116,14 +114,8 @@ def write_dose(
     save(path, dataset)
 
 
-def _read(path: Path) -> pydicom.Dataset:
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
-    if dataset.get("SOPClassUID") != RTDoseStorage:
-        raise DicomError(f"{path} is not an RT Dose")
-    return dataset
+def _read(path: Path, *, with_pixels: bool = True) -> FileDataset:
+    return read_dataset(path, kind="an RT Dose", classes=[RTDoseStorage], with_pixels=with_pixels)
 
 
 def _grid(path: Path, dataset: pydicom.Dataset, frames: int) -> tuple[Grid, np.ndarray]:

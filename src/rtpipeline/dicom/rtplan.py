@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_date, as_integer, as_number, as_numbers, as_text, as_uid, items, quietly
 
 PLAN_CLASSES = ("1.2.840.10008.5.1.4.1.1.481.5", "1.2.840.10008.5.1.4.1.1.481.8")
@@ -166,12 +164,7 @@ def read_plan(path: Path) -> PlanContent:
     Raises:
         DicomError: the file cannot be read, or is something else.
     """
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
-    if as_uid(dataset, "SOPClassUID") not in PLAN_CLASSES:
-        raise DicomError(f"{path} is not an RT Plan")
+    dataset = read_dataset(path, kind="an RT Plan", classes=PLAN_CLASSES)
     with quietly():
         return _content(dataset)
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_date, as_integer, as_number, as_text, as_uid, items, quietly
 
 RECORD_CLASSES = (
@@ -89,12 +87,7 @@ def read_treatment_record(path: Path) -> TreatmentRecord:
     Raises:
         DicomError: the file cannot be read, or is something else.
     """
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
-    if as_uid(dataset, "SOPClassUID") not in RECORD_CLASSES:
-        raise DicomError(f"{path} is not an RT treatment record")
+    dataset = read_dataset(path, kind="an RT treatment record", classes=RECORD_CLASSES)
     with quietly():
         plans = items(dataset, "ReferencedRTPlanSequence")
         machines = items(dataset, "TreatmentMachineSequence")

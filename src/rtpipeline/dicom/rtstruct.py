@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataelem import DataElement
-from pydicom.errors import InvalidDicomError
+from pydicom.dataset import FileDataset
 from pydicom.uid import RTStructureSetStorage
 
 from rtpipeline.dicom.atomic import save
@@ -21,6 +21,8 @@ from rtpipeline.dicom.encoding import encoded_element, encoded_item
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.identifiers import derived_uid
 from rtpipeline.dicom.image_series import SeriesGeometry, read_geometry
+from rtpipeline.dicom.reading import read_dataset
+from rtpipeline.dicom.values import MALFORMED_VALUE_ERRORS
 from rtpipeline.imaging.grid import UNIFORMITY_TOLERANCE_MM, FloatArray
 
 CONTOUR_IMAGE_SEQUENCE = 0x30060016
@@ -118,8 +120,8 @@ def read_structure_set(path: Path) -> StructureSetContent:
     dataset = _read(path)
     try:
         return _content(dataset)
-    except (ValueError, TypeError, AttributeError, KeyError, EOFError, NotImplementedError) as error:
-        raise DicomError(f"{path} is a damaged RT Structure Set: {error}") from error
+    except MALFORMED_VALUE_ERRORS as error:
+        raise DicomError(f"{path} is a damaged RT Structure Set ({error}); export it again") from error
 
 
 def read_roi_names(path: Path) -> tuple[Roi, ...]:
@@ -128,8 +130,8 @@ def read_roi_names(path: Path) -> tuple[Roi, ...]:
     Raises:
         DicomError: the file cannot be read.
     """
+    dataset = read_dataset(path, keywords=["StructureSetROISequence", "RTROIObservationsSequence"])
     try:
-        dataset = pydicom.dcmread(path, specific_tags=["StructureSetROISequence", "RTROIObservationsSequence"])
         types = {
             int(item.ReferencedROINumber): str(item.get("RTROIInterpretedType") or "")
             for item in dataset.get("RTROIObservationsSequence", ())
@@ -138,8 +140,8 @@ def read_roi_names(path: Path) -> tuple[Roi, ...]:
             Roi(int(item.ROINumber), str(item.get("ROIName") or ""), types.get(int(item.ROINumber), ""), "", (), ())
             for item in dataset.get("StructureSetROISequence", ())
         )
-    except (OSError, InvalidDicomError, ValueError, TypeError, AttributeError, EOFError) as error:
-        raise DicomError(f"{path}: the names of its structures cannot be read: {error}") from error
+    except MALFORMED_VALUE_ERRORS as error:
+        raise DicomError(f"{path}: the names of its structures cannot be read ({error}); export it again") from error
 
 
 def write_structure_set(
@@ -197,14 +199,8 @@ def stable_colour(name: str) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def _read(path: Path) -> pydicom.Dataset:
-    try:
-        dataset = pydicom.dcmread(path, force=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
-    if dataset.get("SOPClassUID") != RTStructureSetStorage:
-        raise DicomError(f"{path} is not an RT Structure Set")
-    return dataset
+def _read(path: Path) -> FileDataset:
+    return read_dataset(path, kind="an RT Structure Set", classes=[RTStructureSetStorage])
 
 
 def _content(dataset: pydicom.Dataset) -> StructureSetContent:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
 
 from rtpipeline.dicom.atomic import save
 from rtpipeline.dicom.decimal_strings import coordinates
 from rtpipeline.dicom.identifiers import derived_uid
 from rtpipeline.dicom.image_series import SeriesGeometry
+from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.rtstruct import CONTOUR_DATA, read_structure_set
 
 LONGEST_LABEL = 16
@@ -37,7 +38,7 @@ def crop_structure_set(source: Path, target: Path, geometry: SeriesGeometry, kep
         DicomError: `source` cannot be read or is not an RT Structure Set.
     """
     names = {roi.number: roi.name for roi in read_structure_set(source).rois}
-    dataset = pydicom.dcmread(source, force=True)
+    dataset = read_dataset(source)
     dataset.decode()
     counts: dict[str, list[int]] = {}
     for item in dataset.get("ROIContourSequence") or ():
@@ -58,7 +59,7 @@ def crop_structure_set(source: Path, target: Path, geometry: SeriesGeometry, kep
     return counts
 
 
-def _lies_on(contour: pydicom.Dataset, geometry: SeriesGeometry, kept: range) -> bool:
+def _lies_on(contour: Dataset, geometry: SeriesGeometry, kept: range) -> bool:
     """Whether the plane nearest to a contour is kept; a contour without usable points is not."""
     if CONTOUR_DATA not in contour:
         return False
@@ -74,7 +75,7 @@ def _lies_on(contour: pydicom.Dataset, geometry: SeriesGeometry, kept: range) ->
     return int(np.abs(grid.plane_offsets_mm - offset_mm).argmin()) in kept
 
 
-def _keep_references(dataset: pydicom.Dataset, images: set[str], geometry: SeriesGeometry) -> None:
+def _keep_references(dataset: Dataset, images: set[str], geometry: SeriesGeometry) -> None:
     """Leave out the references to those images of the series that are not kept."""
     uid = geometry.header.get("SeriesInstanceUID")
     for series in _referenced_series(dataset):
@@ -84,7 +85,7 @@ def _keep_references(dataset: pydicom.Dataset, images: set[str], geometry: Serie
             ]
 
 
-def _referenced_series(dataset: pydicom.Dataset) -> Sequence[pydicom.Dataset]:
+def _referenced_series(dataset: Dataset) -> Sequence[Dataset]:
     return [
         series
         for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ()

@@ -16,10 +16,8 @@ from highdicom.seg import (
     Segmentation,
     SegmentationTypeValues,
     SegmentDescription,
-    segread,
 )
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 from pydicom.sr.codedict import codes
 from pydicom.uid import SegmentationStorage
 
@@ -27,6 +25,8 @@ from rtpipeline.atomic import replacing
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.identifiers import derived_uid
 from rtpipeline.dicom.image_series import SeriesGeometry, read_geometry
+from rtpipeline.dicom.reading import read_dataset
+from rtpipeline.dicom.values import MALFORMED_VALUE_ERRORS
 from rtpipeline.imaging.grid import FloatArray, Grid, Volume
 from rtpipeline.imaging.mask import Mask
 
@@ -103,12 +103,11 @@ def read_segmentation_object(path: Path) -> tuple[Segment, ...]:
     Raises:
         DicomError: the file cannot be read, is no SEG, holds fractional segments, or its frames lie on no common grid.
     """
+    stored = read_dataset(path, kind="a DICOM segmentation", classes=[SegmentationStorage])
     try:
-        dataset = segread(str(path))
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise DicomError(f"{path} cannot be read as a DICOM segmentation: {error}") from error
-    if dataset.SOPClassUID != SegmentationStorage:
-        raise DicomError(f"{path} is not a DICOM segmentation")
+        dataset = Segmentation.from_dataset(stored, copy=False)
+    except MALFORMED_VALUE_ERRORS as error:
+        raise DicomError(f"{path} is a damaged DICOM segmentation ({error}); export it again") from error
     if dataset.segmentation_type == SegmentationTypeValues.FRACTIONAL:
         raise DicomError(f"{path} holds fractional segments, which say no more than a likelihood")
     return tuple(_segment(path, dataset, number) for number in dataset.segment_numbers)
@@ -146,7 +145,7 @@ def _renumbered(values: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[np.
 
 
 def _sources(geometry: SeriesGeometry) -> Sequence[pydicom.Dataset]:
-    sources = [pydicom.dcmread(plane.file, stop_before_pixels=True, force=True) for plane in geometry.planes]
+    sources = [read_dataset(plane.file, with_pixels=False) for plane in geometry.planes]
     for source in sources:
         for keyword in _REQUIRED:
             if keyword not in source:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
-from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_integer, as_number, as_text, as_uid, items, quietly
 from rtpipeline.imaging.grid import FloatArray
 
@@ -53,10 +51,7 @@ def read_stored_dvhs(path: Path) -> StoredDvhs:
     Raises:
         DicomError: the file cannot be read.
     """
-    try:
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
-    except (InvalidDicomError, OSError, EOFError, ValueError, KeyError, AttributeError, NotImplementedError) as error:
-        raise DicomError(f"{path} cannot be read as DICOM: {error}") from error
+    dataset = read_dataset(path, with_pixels=False)
     with quietly():
         references = items(dataset, "ReferencedStructureSetSequence")
         uid = as_uid(references[0], "ReferencedSOPInstanceUID") if references else ""

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
+from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_number, as_text, items, quietly
 
 PLAUSIBLE_ACTIVITY_BQ = (1e6, 1e11)
@@ -52,7 +52,7 @@ def suv_factor(folder: Path) -> SuvFactor:
     """
     with quietly():
         files = dict.fromkeys(plane.file for plane in read_geometry(folder).planes)
-        headers = [pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in files]
+        headers = [read_dataset(file, with_pixels=False) for file in files]
         units = _same(headers, "Units")
         if units == "GML":
             kind = _same(headers, "SUVType") or "BW"
