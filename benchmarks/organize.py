@@ -1,8 +1,8 @@
 """Organize beside a bare header scan of the same files: seconds, and how often each input file is opened.
 
 Ten patients with 178 files each: a CT of 174 slices of 256 × 256, structure set, plan, dose, treatment record. Then the
-scale: indexing and deciding on 10,000 and on 100,000 files that are headers alone, each in a process of its own, whose
-largest memory is taken.
+scale: indexing and deciding on 10,000 and on 100,000 files that are little but headers, each in a process of its own,
+whose largest memory is taken.
 """
 
 from __future__ import annotations
@@ -59,6 +59,15 @@ def scan(files: list[Path]) -> None:
             pass
 
 
+def add_slice(neighbour: Path, path: Path) -> None:
+    """A further slice of the neighbour's series, at a position that has none yet."""
+    dataset = pydicom.dcmread(neighbour)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{dataset.SOPInstanceUID}.1"
+    dataset.InstanceNumber = 1000
+    dataset.ImagePositionPatient = [*dataset.ImagePositionPatient[:2], 1000]
+    dataset.save_as(path)
+
+
 def run_organize(root: Path, out: Path) -> None:
     organize(
         root,
@@ -83,15 +92,15 @@ def run_index(root: Path, out: Path) -> Index:
 
 
 def make_headers(folder: Path, count: int) -> None:
-    """CT images of 200 slices a patient, without rows, columns and pixels; files differ in a few bytes."""
+    """CT images of 200 slices a patient, of a single pixel; files differ in a few bytes."""
     template = Patient(folder, "P" * 8).make_series("t" * 4, slices=1)[0]
     dataset = pydicom.dcmread(template)
-    for keyword in ("PixelData", "Rows", "Columns"):
-        delattr(dataset, keyword)
+    dataset.Rows = dataset.Columns = 1
+    dataset.PixelData = b"\0\0"
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID = "1.2.3.100000000", "1.2.4.100000000"
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.StudyInstanceUID = dataset.FrameOfReferenceUID = "1.2.5.100000000"
-    dataset.ImagePositionPatient = ["0", "0", "000000"]
+    dataset.ImagePositionPatient = ["0", "0", "777777"]
     dataset.save_as(template)
     content = template.read_bytes()
     template.unlink()
@@ -103,7 +112,7 @@ def make_headers(folder: Path, count: int) -> None:
         text = content.replace(b"1.2.3.100000000", b"1.2.3.1%08d" % number).replace(b"P" * 8, b"P%07d" % patient)
         for root in (b"1.2.4.", b"1.2.5."):
             text = text.replace(root + b"100000000", root + b"1%08d" % patient)
-        (place / f"{slice_number}").write_bytes(text.replace(b"000000", b"%06d" % (3 * slice_number)))
+        (place / f"{slice_number}").write_bytes(text.replace(b"777777", b"%06d" % (3 * slice_number)))
 
 
 SCALE = """
@@ -180,7 +189,7 @@ def main() -> None:
         index.mkdir()
         first = count_opens(root, lambda: run_index(root, index)) / len(files)
         again = count_opens(root, lambda: run_organize(root, out)) / len(files)
-        shutil.copyfile(files[0], root / "added")
+        add_slice(files[0], root / "added")
         added = count_opens(root, lambda: run_index(root, index))
         few, many = measure_scale(work, 10_000), measure_scale(work, 100_000)
     finally:
