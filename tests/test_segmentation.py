@@ -43,6 +43,7 @@ from rtpipeline.demo.tiny_weights import write_tiny_weights
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.nifti import read_nifti
+from rtpipeline.inference.task_inference import attempts
 from rtpipeline.inference.tasks import options
 from rtpipeline.outcome import Outcome, StageError
 from rtpipeline.scheduling.children import ChildProcesses
@@ -472,8 +473,8 @@ def test_each_attempt_needs_less_memory_than_the_one_before() -> None:
     task = options("total", fast=True)
 
     def ways(grid: Grid, split: bool, section: SegmentationSection, device: str) -> list[tuple[bool, str]]:
-        attempts = segmentation._attempts(task, split, grid, section, device)
-        return [(attempt["force_split"], attempt["device"]) for attempt in attempts]
+        tried = attempts(task, split, grid, section, device)
+        return [(attempt["force_split"], attempt["device"]) for attempt in tried]
 
     assert ways(tall, False, section, "gpu:1") == [(False, "gpu:1"), (True, "gpu:1"), (True, "cpu")]
     assert ways(tall, True, section, "gpu:0") == [(True, "gpu:0"), (True, "cpu")]

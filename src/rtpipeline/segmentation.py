@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.inference.body_regions import account
-from rtpipeline.inference.children import TotalSegmentatorProcess, ask
 from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
 from rtpipeline.inference.label_volumes import (
     copy_stored,
@@ -26,6 +25,7 @@ from rtpipeline.inference.label_volumes import (
 )
 from rtpipeline.inference.postprocessing import Cleaning, configured_cleaning
 from rtpipeline.inference.predictor import package_versions, weights_digest
+from rtpipeline.inference.task_inference import infer_task
 from rtpipeline.inference.tasks import (
     TASKS,
     TaskOptions,
@@ -234,43 +234,22 @@ def _infer(
         WorkerError: TotalSegmentator failed, died or took too long.
         StageError: its result cannot be used.
     """
-    section = configuration.segmentation
     output = resources.scratch / f"{job.image.key}--{job.task.task}.nii"
-    base = {**_request(job, section, resources), "image": str(image.file), "output": str(output)}
-    tried: list[str] = []
-    errors: list[WorkerError] = []
-    for attempt in _attempts(job.task, facts["options"]["force_split"], image.grid, section, resources.device):
-        device = attempt["device"]
-
-        def start(device: str = device) -> TotalSegmentatorProcess:
-            return TotalSegmentatorProcess(weights, base["threads"], resources.logs, device, resources.logger)
-
-        try:
-            reply = ask("totalsegmentator", start, {**base, **attempt}, section.timeout_s, resources, device)
-        except WorkerError as error:
-            if not error.memory_pressure or resources.cancelled.is_set():
-                raise
-            tried.append(f"{device}{' in parts' if attempt['force_split'] else ''}")
-            resources.logger.warning("%s ran out of memory on %s: %s", job.name, tried[-1], error)
-            errors.append(error)
-            continue
-        file = CourseFiles(resources.staging).segmentation(job.image.key, job.task.task)
-        structures = store_labels(output, file, image, facts, reply, cleaning)
-        result = {"seconds": reply["seconds"], "device": reply["device"], "structures": structures}
-        return {**result, "out_of_memory_on": tried} if tried else result
-    raise errors[-1]
-
-
-def _attempts(
-    task: TaskOptions, split: bool, grid: Grid, section: SegmentationSection, device: str
-) -> Iterator[Message]:
-    """The configured way first; then, each needing less memory than the one before: in parts, and on the CPU."""
-    yield {"force_split": split, "device": device}
-    if not split and task.can_split(grid.planes * grid.plane_spacing_mm):
-        split = True
-        yield {"force_split": True, "device": device}
-    if section.allow_cpu_fallback and device != "cpu":
-        yield {"force_split": split, "device": "cpu"}
+    reply = infer_task(
+        job.task,
+        image,
+        output,
+        split=facts["options"]["force_split"],
+        weights=weights,
+        section=configuration.segmentation,
+        timeout_s=configuration.segmentation.timeout_s,
+        resources=resources,
+    )
+    file = CourseFiles(resources.staging).segmentation(job.image.key, job.task.task)
+    structures = store_labels(output, file, image, facts, reply, cleaning)
+    result = {"seconds": reply["seconds"], "device": reply["device"], "structures": structures}
+    tried = reply.get("out_of_memory_on")
+    return {**result, "out_of_memory_on": tried} if tried else result
 
 
 def _facts(job: _Job, section: SegmentationSection, grid: Grid) -> dict[str, Any]:
@@ -288,21 +267,6 @@ def _facts(job: _Job, section: SegmentationSection, grid: Grid) -> dict[str, Any
             "body_only": job.task.body_only,
             "force_split": split,
         },
-    }
-
-
-def _request(job: _Job, section: SegmentationSection, resources: Resources) -> Message:
-    return {
-        "scratch": str(resources.scratch),
-        "task": job.task.task,
-        "fast": job.task.fast,
-        "roi_subset": list(job.task.roi_subset),
-        "body_only": job.task.body_only,
-        "threads": min(resources.threads, section.thread_limit or resources.threads),
-        "nr_thr_resamp": section.nr_threads_resample,
-        "nr_thr_saving": section.nr_threads_save,
-        "num_proc_pre": section.num_proc_preprocessing,
-        "num_proc_export": section.num_proc_export,
     }
 
 
