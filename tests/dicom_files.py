@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, RTDoseStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    RTDoseStorage,
+    SpatialRegistrationStorage,
+    generate_uid,
+)
+from pydicom.valuerep import format_number_as_ds
 
 from rtpipeline.dicom.identifiers import derived_uid
 from rtpipeline.imaging.grid import Grid
@@ -103,6 +111,42 @@ def write_series(
         dataset.save_as(file, enforce_file_format=True)
         files.append(file)
     return files
+
+
+def write_registration(file: Path, frame: str, registered: Sequence[tuple[str, Sequence[NDArray[np.float64]]]]) -> Path:
+    """Write a Spatial Registration: for each frame of reference its (4, 4) matrices into `frame`, one after another."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    dataset = _dataset(file, SpatialRegistrationStorage, derived_uid("registration", file.name))
+    dataset.Modality = "REG"
+    dataset.SeriesInstanceUID = derived_uid("registrations")
+    dataset.FrameOfReferenceUID = frame
+    dataset.RegistrationSequence = []
+    for source, matrices in registered:
+        matrix_items = []
+        for matrix in matrices:
+            one = pydicom.Dataset()
+            one.FrameOfReferenceTransformationMatrixType = "RIGID"
+            one.FrameOfReferenceTransformationMatrix = [format_number_as_ds(float(value)) for value in np.ravel(matrix)]
+            matrix_items.append(one)
+        of_registration = pydicom.Dataset()
+        of_registration.MatrixSequence = matrix_items
+        item = pydicom.Dataset()
+        item.FrameOfReferenceUID = source
+        item.MatrixRegistrationSequence = [of_registration]
+        dataset.RegistrationSequence.append(item)
+    dataset.save_as(file, enforce_file_format=True)
+    return file
+
+
+def rigid(axis: tuple[float, float, float], angle_deg: float, shift_mm: tuple[float, float, float]) -> NDArray:
+    """(4, 4) rotation about an axis through the origin, then a shift (Rodrigues' formula)."""
+    x, y, z = np.asarray(axis) / np.linalg.norm(axis)
+    across = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.deg2rad(angle_deg)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * across @ across
+    matrix[:3, 3] = shift_mm
+    return matrix
 
 
 def write_dose_file(file: Path, grid: Grid, stored: NDArray[np.integer], **attributes: object) -> Path:

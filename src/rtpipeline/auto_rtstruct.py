@@ -24,6 +24,7 @@ from rtpipeline.structures.load import (
     CUSTOM_DESCRIPTION,
     REMARK_MARK,
     automatic_structures,
+    carried_structures,
     custom_model_structures,
     custom_models,
     name_rules,
@@ -42,7 +43,8 @@ LONGEST_DESCRIPTION = 1024
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
     """Write `RS_auto.dcm`, a structure set for each custom model, and `RS_custom.dcm`.
 
-    `RS_auto.dcm` has every structure of every segmentation of the planning CT. `RS_custom.dcm` has the manual
+    `RS_auto.dcm` has every structure of every segmentation of the planning CT, and after them those that were carried
+    there from MR series, whose ROIDescription says how. `RS_custom.dcm` has the manual
     structure set, or else the automatic one, as it is, and the custom structures after it; it is only written when
     the configuration names custom structures. `SEG_auto.dcm` has the automatic structures once more, where
     `segmentation.export_dicom_seg` asks for it.
@@ -51,7 +53,8 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         StageError: the planning CT, a segmentation, the manual structure set or the user's YAML cannot be used.
     """
     planning_ct = course.description.planning_ct
-    automatic = automatic_structures(course.files, CT_KEY, name_rules(configuration))
+    rules = name_rules(configuration)
+    automatic = automatic_structures(course.files, CT_KEY, rules) + carried_structures(course.files, rules)
     models = custom_models(course.files)
     if planning_ct is None:
         return skipped("the course has no planning CT to draw structures on")
@@ -67,7 +70,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
             if configuration.segmentation.export_dicom_seg:
                 _write_segmentation_objects(staging, images, automatic)
         for model in models:
-            structures = custom_model_structures(course.files, model, name_rules(configuration))
+            structures = custom_model_structures(course.files, model, rules)
             _write(staging.custom_model_structure_set(model), images, structures, grid, draw, MODEL_LABEL, "")
         counts = {"automatic": len(automatic), "custom_models": len(models)}
         if configuration.custom_structures is None:
@@ -96,8 +99,23 @@ def _write(
             raise StageError(
                 f"{volume.path} does not lie on the voxels of the planning CT in {images}; run the segmentation again"
             )
-    rois = [RoiToWrite(structure.roi_name, draw(structure.mask(grid)), interpreted_type) for structure in structures]
+    rois = [
+        RoiToWrite(
+            structure.roi_name, draw(structure.mask(grid)), interpreted_type, description=_description(structure)
+        )
+        for structure in structures
+    ]
     write_structure_set(path, images, rois, label=label)
+
+
+def _description(structure: Structure) -> str:
+    """From which image a structure was carried onto the planning CT, and how; empty where it was segmented there."""
+    if structure.labels is None or not structure.labels.carried_by:
+        return ""
+    image_key = structure.source.partition(":")[2]
+    return f"segmented on {image_key}, carried onto the planning CT: {structure.labels.carried_by}"[
+        :LONGEST_DESCRIPTION
+    ]
 
 
 def _write_segmentation_objects(staging: CourseFiles, images: Path, structures: Sequence[Structure]) -> None:

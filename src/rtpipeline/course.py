@@ -199,6 +199,10 @@ class CourseFiles:
         """Multilabel NIfTI of one TotalSegmentator task on one image; its label map is `label_map(...)`."""
         return self.totalsegmentator / f"{image_key}--{task}.nii.gz"
 
+    def carried_segmentation(self, image_key: str, task: str) -> Path:
+        """The same on the voxels of the planning CT, carried there from another image."""
+        return self.segmentation(CT_KEY, f"{image_key}--{task}")
+
     def binary_masks(self, image_key: str, task: str) -> Path:
         """Folder of the binary NIfTI files of single structures, where they are asked for."""
         return self.totalsegmentator / f"{image_key}--{task}"

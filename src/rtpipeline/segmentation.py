@@ -14,6 +14,7 @@ from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.inference.body_regions import account
+from rtpipeline.inference.carrying import NotCarriedError, carry, link_to_planning_ct
 from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
 from rtpipeline.inference.label_volumes import (
     copy_stored,
@@ -42,6 +43,8 @@ from rtpipeline.scheduling.worker_process import Message, WorkerError
 
 CONE_BEAM = "cone_beam_ct"
 """`ImageSeries.series_class` of a cone-beam CT."""
+FUNCTIONAL_MR = "functional_mr"
+"""That of diffusion, perfusion and echo-planar MR, whose pictures the models for MR were not trained on."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,16 @@ class _Account:
     results: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     too_low: list[str] = field(default_factory=list)
+    carried: dict[str, str] = field(default_factory=dict)
     memory_pressure: bool = False
     worth_trying_again: bool = False
 
     def outcome(self) -> Outcome:
         """`skipped` where every image is too low; what failed leaves what is there."""
         reason = "; ".join(dict.fromkeys([*self.problems, *self.too_low]))
-        details = {"inferences": self.results, "try_again": self.worth_trying_again}
+        details: dict[str, Any] = {"inferences": self.results, "try_again": self.worth_trying_again}
+        if self.carried:
+            details["carried_onto_the_planning_ct"] = self.carried
         if self.results:
             status = "partial" if reason else "ok"
             return Outcome(status, reason, self.memory_pressure, details)  # type: ignore[arg-type]
@@ -79,10 +85,11 @@ class _Account:
 
 
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
-    """Segment the planning CT and, if configured, every MR series of a course.
+    """Segment the planning CT and, if configured, every MR series of a course that is not functional.
 
     Writes, for each image `NIFTI/<key>.nii.gz`, for each task on it a multilabel NIfTI of uint8 labels on the image's
-    own grid with its label map, the binary masks that are asked for, and `qc_reports/body_regions.json`. One failing
+    own grid with its label map, the labels of an MR once more on the voxels of the planning CT where both are linked,
+    the binary masks that are asked for, and `qc_reports/body_regions.json`. One failing
     task or image leaves the others. A task whose image, options, weights and versions are those of an earlier result
     is not run again.
 
@@ -115,6 +122,8 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
                 done.memory_pressure = done.memory_pressure or is_memory_pressure(error)
                 done.worth_trying_again = True
             resources.report_progress(len(done.results) + len(done.problems), len(jobs))
+        if image.modality == "MR":
+            _carry(course, [job for job in runnable if job.name in done.results], resources, done)
     _write_body_regions(CourseFiles(resources.staging))
     return done.outcome()
 
@@ -167,9 +176,13 @@ def configured_tasks(section: SegmentationSection) -> list[TaskOptions]:
 
 
 def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
-    """CT tasks on the planning CT; MR tasks on every MR series if MR is wanted."""
+    """CT tasks on the planning CT; MR tasks on every MR series that is not functional, if MR is wanted."""
     tasks = configured_tasks(section)
-    images = [image for image in course.description.images if image.modality == "MR" and section.mr]
+    images = [
+        image
+        for image in course.description.images
+        if image.modality == "MR" and image.series_class != FUNCTIONAL_MR and section.mr
+    ]
     if course.description.planning_ct is not None:
         images.insert(0, course.description.planning_ct)
     return [
@@ -183,6 +196,19 @@ def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
 def _by_image(jobs: Sequence[_Job]) -> list[tuple[ImageSeries, list[_Job]]]:
     images = list(dict.fromkeys(job.image for job in jobs))
     return [(image, [job for job in jobs if job.image == image]) for image in images]
+
+
+def _carry(course: Course, jobs: Sequence[_Job], resources: Resources, done: _Account) -> None:
+    """Carry the labels of one MR series onto the planning CT, or say why not."""
+    for job in jobs:
+        try:
+            link = link_to_planning_ct(course, job.image)
+            count = carry(course, job.image, job.task.task, link, CourseFiles(resources.staging))
+        except NotCarriedError as error:
+            done.carried[job.name] = f"not carried: {error}"
+        else:
+            done.carried[job.name] = f"{count} structures: {link.how}"
+        resources.logger.info("%s onto the planning CT: %s", job.name, done.carried[job.name])
 
 
 def _segmented(

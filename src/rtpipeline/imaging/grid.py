@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -171,6 +171,13 @@ class Grid:
             columns=columns.stop - columns.start,
             rows=rows.stop - rows.start,
             plane_thickness_mm=self.plane_spacing_mm if self.is_uniform else self.plane_thickness_mm,
+        )
+
+    def moved(self, transform: FloatArray) -> Grid:
+        """The same voxels, carried by a rigid transform: (4, 4) for column vectors (x, y, z, 1) in mm."""
+        rotation = transform[:3, :3]
+        return replace(
+            self, origin_mm=rotation @ self.origin_mm + transform[:3, 3], direction=rotation @ self.direction
         )
 
     def same_as(self, other: Grid) -> bool:

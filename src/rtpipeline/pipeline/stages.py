@@ -106,7 +106,7 @@ STAGES: tuple[Stage, ...] = (
         label="Segmentation",
         run=segmentation.run,
         needs=(),
-        inputs=lambda files: (files.dicom / "CT", files.dicom / "MR"),
+        inputs=lambda files: (files.dicom / "CT", files.dicom / "MR", files.dicom / "REG"),
         external_inputs=segmentation.weight_folders,
         configuration_keys=(
             "segmentation.fast",
@@ -121,7 +121,7 @@ STAGES: tuple[Stage, ...] = (
         tokens=_segmentation_tokens,
         slots="segmentation",
         sentinel=".segmentation_done",
-        method_version=2,
+        method_version=3,
     ),
     Stage(
         name="custom_models",
@@ -129,7 +129,7 @@ STAGES: tuple[Stage, ...] = (
         run=custom_models.run,
         needs=("segmentation",),
         inputs=lambda files: (files.dicom / "CT", files.body_regions),
-        external_inputs=lambda configuration: _given(configuration.custom_models.root),
+        external_inputs=custom_models.model_inputs,
         configuration_keys=("custom_models.models", "custom_models.postprocessing"),
         enabled=lambda configuration: configuration.custom_models.enabled,
         tokens=_segmentation_tokens,

@@ -14,6 +14,8 @@ from rtpipeline.structures.name_mapping import NameRule, load_rules
 from rtpipeline.structures.names import standard_name
 from rtpipeline.structures.structure import LabelVolume, Structure
 
+CARRIED_SOURCE = "auto_mr"
+"""Source of structures that were segmented on an MR series and carried onto the planning CT: `auto_mr:<image key>`."""
 CUSTOM_DESCRIPTION = "rtpipeline custom structure"
 """ROIDescription of custom structures begins so; the other ROIs of `RS_custom.dcm` are those of its base."""
 REMARK_MARK = " | "
@@ -21,7 +23,7 @@ REMARK_MARK = " | "
 
 
 def course_structures(course: Course, configuration: Configuration) -> tuple[Structure, ...]:
-    """The structures of the planning CT: manual, automatic, custom models', custom; in this order.
+    """The structures of the planning CT: manual, automatic, custom models', carried from MR, custom; in this order.
 
     Manual ROIs without contours are among them, so that tables can say that they are empty.
 
@@ -50,6 +52,7 @@ def source_structures(course: Course, configuration: Configuration) -> tuple[Str
     structures += automatic_structures(files, CT_KEY, rules)
     for model in custom_models(files):
         structures += custom_model_structures(files, model, rules)
+    structures += carried_structures(files, rules)
     return tuple(structures)
 
 
@@ -89,6 +92,18 @@ def automatic_structures(files: CourseFiles, image_key: str, rules: Sequence[Nam
     return tuple(structures)
 
 
+def carried_structures(files: CourseFiles, rules: Sequence[NameRule] = ()) -> tuple[Structure, ...]:
+    """The structures of MR series that lie on the voxels of the planning CT; their names end in `--<image key>`."""
+    structures: list[Structure] = []
+    for task, path in _segmentations(files, CT_KEY, carried=True):
+        image_key = task.split("--", 1)[0]
+        known = {structure.roi_name for structure in structures}
+        for structure in _labelled(path, f"{CARRIED_SOURCE}:{image_key}", rules):
+            name = f"{structure.roi_name}--{image_key}"
+            structures.append(_renamed(structure, name if name not in known else f"{structure.roi_name}--{task}"))
+    return tuple(structures)
+
+
 def custom_models(files: CourseFiles) -> tuple[str, ...]:
     """Names of the custom models that left a segmentation of this course."""
     folders = sorted(files.custom_models.iterdir()) if files.custom_models.is_dir() else []
@@ -100,11 +115,15 @@ def custom_model_structures(files: CourseFiles, model: str, rules: Sequence[Name
     return tuple(_labelled(files.custom_model_segmentation(model), f"custom_model:{model}", rules))
 
 
-def _segmentations(files: CourseFiles, image_key: str) -> list[tuple[str, Path]]:
-    """(task, multilabel NIfTI) of one image; the task with all organs first, the others by name."""
+def _segmentations(files: CourseFiles, image_key: str, *, carried: bool = False) -> list[tuple[str, Path]]:
+    """(task, multilabel NIfTI) of one image; the task with all organs first, the others by name.
+
+    Those that were carried there from another image, of which the task is `<image key>--<task>`, or the others.
+    """
     folder = files.totalsegmentator
     paths = sorted(folder.glob(f"{image_key}--*.nii.gz")) if folder.is_dir() else []
     tasks = [(path.name.removesuffix(".nii.gz").split("--", 1)[1], path) for path in paths]
+    tasks = [(task, path) for task, path in tasks if ("--" in task) is carried]
     return sorted(tasks, key=lambda entry: (entry[0] not in ("total", "total_mr"), entry[0]))
 
 

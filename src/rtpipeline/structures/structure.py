@@ -46,6 +46,12 @@ class LabelVolume:
         return {label: name for label, name in sorted(names.items()) if counts.get(label, 1) > 0}
 
     @cached_property
+    def carried_by(self) -> str:
+        """How it was carried onto the planning CT from another image; empty where it was made on its own image."""
+        content = json.loads(self.label_map.read_text(encoding="utf-8"))
+        return str(content.get("carried_by", ""))
+
+    @cached_property
     def version(self) -> str:
         """Version of TotalSegmentator that made it; empty where the label map does not say."""
         content = json.loads(self.label_map.read_text(encoding="utf-8"))
@@ -89,7 +95,7 @@ class Structure:
     """One structure, from one source.
 
     Attributes:
-        source: `manual`, `auto`, `custom` or `custom_model:<name>`.
+        source: `manual`, `auto`, `custom`, `custom_model:<name>` or `auto_mr:<image key>`.
         roi_number: ROINumber in its structure set, or label in its segmentation.
         roi_name: as drawn, or as the segmentation names it.
         standard_name: TG-263 name, or empty.

@@ -24,7 +24,7 @@ QUALITY_CONTROL = Table(
 _PAIR = (
     *COURSE_COLUMNS,
     Column("standard_name", "text", "AAPM TG-263 name that both have."),
-    Column("source_a", "text", "Source of the first structure: manual, auto, custom or custom_model:<name>."),
+    Column("source_a", "text", "Source of the first structure; see `segmentation_source`."),
     Column("roi_name_a", "text", "Its name as drawn."),
     Column("source_b", "text", "Source of the second structure."),
     Column("roi_name_b", "text", "Its name as drawn."),

@@ -1,0 +1,138 @@
+"""Labels of an MR series → the planning CT's voxels, by the frame of reference or a rigid registration of both."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
+from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.image_series import read_geometry
+from rtpipeline.dicom.registration import read_registration, rigid_transform
+from rtpipeline.imaging.grid import FloatArray, Grid, Volume
+from rtpipeline.imaging.nifti import read_nifti, write_nifti
+from rtpipeline.imaging.resampling import resample
+from rtpipeline.inference.label_volumes import Labels, read_label_map
+from rtpipeline.provenance import file_digest
+
+SAME_FRAME = "both have the same frame of reference"
+
+
+class NotCarriedError(Exception):
+    """The labels of an MR series cannot be carried onto the planning CT; the message says why."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """How points of an MR series become points of the planning CT.
+
+    Attributes:
+        matrix: (4, 4), rigid, for column vectors (x, y, z, 1) in mm, patient coordinates.
+        how: half a sentence: by which object.
+    """
+
+    matrix: FloatArray
+    how: str
+
+
+def link_to_planning_ct(course: Course, image: ImageSeries) -> Link:
+    """How an MR series is carried onto the planning CT.
+
+    Raises:
+        NotCarriedError: there is no planning CT, nothing links both, or what does is contradictory or not rigid.
+    """
+    planning_ct = course.description.planning_ct
+    if planning_ct is None:
+        raise NotCarriedError("the course has no planning CT")
+    own, wanted = image.frame_of_reference_uid, planning_ct.frame_of_reference_uid
+    if not own or not wanted:
+        raise NotCarriedError(f"the {'MR' if wanted else 'planning CT'} names no frame of reference")
+    if own == wanted:
+        return Link(np.eye(4), SAME_FRAME)
+    try:
+        files = course.description.registration_files
+        registrations = [read_registration(course.path(file)) for file in files]
+        matrix = rigid_transform(registrations, own, wanted)
+    except DicomError as error:
+        raise NotCarriedError(str(error)) from error
+    if matrix is None:
+        deformable = ", and deformations are not followed" if any(one.deformable for one in registrations) else ""
+        raise NotCarriedError(f"no rigid registration has the frames of reference of both{deformable}")
+    names = sorted(
+        Path(file).name
+        for file, one in zip(files, registrations, strict=True)
+        if rigid_transform([one], own, wanted) is not None
+    )
+    return Link(matrix, f"registration {', '.join(names)}")
+
+
+def carry(course: Course, image: ImageSeries, task: str, link: Link, staging: CourseFiles) -> int:
+    """Write the labels of an MR series' task on the voxels of the planning CT, with a label map.
+
+    A voxel of the CT gets the label of the voxel of the MR that its centre lies in.
+
+    Args:
+        course: has the planning CT.
+        image: the MR series.
+        task: of which `staging` has the labels.
+        link: from the MR to the CT.
+        staging: where to write.
+
+    Returns:
+        The number of structures that have a voxel of the CT.
+
+    Raises:
+        NotCarriedError: the planning CT cannot be read, or its planes are not equally spaced.
+    """
+    made = staging.segmentation(image.key, task)
+    label_map = read_label_map(made)
+    planning_ct = course.description.planning_ct
+    if label_map is None or planning_ct is None:
+        raise ValueError(f"{made} has no label map, or the course no planning CT")
+    try:
+        grid = read_geometry(course.path(planning_ct.folder)).grid
+    except DicomError as error:
+        raise NotCarriedError(f"the planning CT cannot be read: {error}") from error
+    if not grid.is_uniform:
+        raise NotCarriedError("the planes of the planning CT are not equally spaced")
+    segmented = read_nifti(made)
+    moved = Volume(segmented.grid.moved(link.matrix), segmented.values)
+    labels = resample(moved, grid, interpolation="nearest", outside=0).values
+    target = staging.carried_segmentation(image.key, task)
+    write_nifti(target, Volume(grid, labels))
+    counts = np.bincount(labels.ravel(), minlength=256)
+    carried = {
+        **label_map,
+        "carried_from": image.key,
+        "carried_by": link.how,
+        "carried_from_digest": label_map["segmentation_digest"],
+        "transform": [[round(float(value), 9) for value in row] for row in link.matrix],
+        "percent_on_the_ct": _percent_on(moved, grid, label_map),
+        "voxel_volume_cm3": grid.voxel_volume_cm3,
+        "voxel_counts": {label: int(counts[int(label)]) for label in label_map["labels"]},
+        "segmentation_digest": file_digest(target),
+        "image_key": CT_KEY,
+    }
+    CourseFiles.label_map(target).write_text(json.dumps(carried, indent=1) + "\n", encoding="utf-8")
+    return sum(count > 0 for count in carried["voxel_counts"].values())
+
+
+def _percent_on(moved: Volume, grid: Grid, label_map: dict[str, Any]) -> dict[str, float]:
+    """Label → percent of its voxels whose centre lies on the voxels of `grid`, for those that are not all there."""
+    found = np.flatnonzero(moved.values)
+    planes, rows, columns = np.unravel_index(found, moved.grid.shape)
+    index = grid.world_to_index(moved.grid.index_to_world(np.stack([columns, rows, planes], axis=-1)))
+    last = np.array([grid.columns, grid.rows, grid.planes]) - 0.5
+    inside = ((index >= -0.5) & (index <= last)).all(axis=-1)
+    labels: Labels = moved.values.ravel()[found]
+    every = np.bincount(labels, minlength=256)
+    there = np.bincount(labels[inside], minlength=256)
+    return {
+        label: round(100.0 * float(there[int(label)] / every[int(label)]), 3)
+        for label in label_map["labels"]
+        if there[int(label)] < every[int(label)]
+    }
