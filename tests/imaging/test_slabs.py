@@ -16,7 +16,7 @@ def square(z: float, side: float = 10.0) -> np.ndarray:
 
 def test_every_plane_stands_for_half_the_gap_to_its_neighbours() -> None:
     stack = slab_stack([square(z) for z in (0.0, 3.0, 6.0)], 3.0)
-    assert [(slab.low_mm, slab.high_mm) for slab in stack.slabs] == [(-1.5, 1.5), (1.5, 4.5), (4.5, 7.5)]
+    assert list(zip(stack.low_mm, stack.high_mm, strict=True)) == [(-1.5, 1.5), (1.5, 4.5), (4.5, 7.5)]
     assert stack.volume_cm3 == pytest.approx(0.9)
     assert stack.warnings == ()
 

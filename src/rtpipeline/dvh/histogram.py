@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtpipeline.dvh.curve import DoseVolumeCurve
 from rtpipeline.imaging.cell_kernel import (
@@ -18,14 +19,12 @@ from rtpipeline.imaging.cell_kernel import (
 )
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid, Volume
 from rtpipeline.imaging.mask import Mask
-from rtpipeline.imaging.slabs import Slab, SlabStack
+from rtpipeline.imaging.slabs import SlabStack
 
 DOSE_STEPS = 40_000
 """Number of steps from the smallest to the largest dose of the grid at which a curve is known exactly."""
 LARGEST_LATTICE = 1_000_000
 """Most cells in the rectangle around one slab: thin structures that reach far get larger ones."""
-
-Corner = tuple[float, float, float]
 
 
 class SampledDose:
@@ -49,14 +48,20 @@ class SampledDose:
         turned = self.grid.direction.T
         return Placement(np.ascontiguousarray(turned @ axes), turned @ (origin_mm - self.grid.origin_mm))
 
-    def contains(self, placement: Placement, low: Corner, high: Corner) -> bool:
-        """Whether a box in a structure's own coordinates lies in the box of the dose grid's voxel centres."""
-        middle, half = 0.5 * (np.array(low) + np.array(high)), 0.5 * (np.array(high) - np.array(low))
-        centre, reach = placement.frame @ middle + placement.start, np.abs(placement.frame) @ half
+    def contains(self, placement: Placement, low: FloatArray, high: FloatArray) -> NDArray[np.bool_]:
+        """(n,) whether boxes in a structure's own coordinates lie in the box of the dose grid's voxel centres.
+
+        Args:
+            placement: of the structure.
+            low: (n, 3) low corners.
+            high: (n, 3) high corners.
+        """
+        centre = 0.5 * (low + high) @ placement.frame.T + placement.start
+        reach = 0.5 * (high - low) @ np.abs(placement.frame).T
         x, y = self.grid.pixel_spacing_mm
         last = np.array([(self.grid.columns - 1) * x, (self.grid.rows - 1) * y, self.grid.plane_offsets_mm[-1]])
         inside = (centre - reach >= -POSITION_TOLERANCE_MM) & (centre + reach <= last + POSITION_TOLERANCE_MM)
-        return bool(inside.all())
+        return np.asarray(inside.all(axis=1))
 
 
 class DoseHistogram:
@@ -86,29 +91,25 @@ class DoseHistogram:
     def add_slabs(self, stack: SlabStack, edge_mm: float) -> None:
         """Add a structure made of slabs, cut into cells of about `edge_mm`."""
         placement = self.dose.placement(stack.axes, np.zeros(3))
-        lattices = np.array([_lattice(slab, edge_mm) for slab in stack.slabs]).reshape(-1, 5)
+        regions, thickness = stack.regions, stack.thickness_mm
+        lattices = _lattices(regions.bounds, edge_mm)
         # Up to twice as thick as wide, because the dose is linear between its planes; and an even number, because dose
         # planes are often those of the contours: then no cell lies on both sides of one.
-        thickness = np.array([slab.thickness_mm for slab in stack.slabs])
         counts = 2 * np.maximum(np.ceil(thickness / (4 * lattices[:, 2])), 1).astype(np.int64)
-        sizes = [len(slab.region.pieces) for slab in stack.slabs]
-        pieces = np.concatenate([slab.region.pieces for slab in stack.slabs]) if sizes else np.empty((0, 4))
-        own = np.repeat(lattices, sizes, axis=0)
+        low = np.column_stack([regions.bounds[:, :2], stack.low_mm])
+        high = np.column_stack([regions.bounds[:, 2:], stack.high_mm])
+        own = np.repeat(lattices, np.diff(regions.first), axis=0)
         add_slabs(
             self.dose.field,
             self.ladder,
             placement,
-            (pieces - own[:, [0, 1, 0, 1]]) / own[:, 2:3],
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            (regions.pieces - own[:, [0, 1, 0, 1]]) / own[:, 2:3],
+            regions.first,
             lattices,
-            np.stack([np.array([slab.low_mm for slab in stack.slabs]), thickness / counts], axis=1),
+            np.stack([stack.low_mm, thickness / counts], axis=1),
             counts,
-            np.array([self._contains(slab, placement) for slab in stack.slabs], dtype=np.bool_),
+            self.dose.contains(placement, low, high),
         )
-
-    def _contains(self, slab: Slab, placement: Placement) -> bool:
-        low_u, low_v, high_u, high_v = slab.region.bounds
-        return self.dose.contains(placement, (low_u, low_v, slab.low_mm), (high_u, high_v, slab.high_mm))
 
     def add_mask(self, mask: Mask, parts: tuple[int, int, int]) -> None:
         """Add the voxels of a mask, each cut into `parts` along x, y and z."""
@@ -116,8 +117,8 @@ class DoseHistogram:
         placement = self.dose.placement(grid.direction, grid.origin_mm)
         x, y = grid.pixel_spacing_mm
         half = 0.5 * float(grid.plane_thicknesses_mm.max())
-        low = (-0.5 * x, -0.5 * y, -half)
-        high = ((grid.columns - 0.5) * x, (grid.rows - 0.5) * y, float(grid.plane_offsets_mm[-1]) + half)
+        low = np.array([[-0.5 * x, -0.5 * y, -half]])
+        high = np.array([[(grid.columns - 0.5) * x, (grid.rows - 0.5) * y, grid.plane_offsets_mm[-1] + half]])
         add_voxels(
             self.dose.field,
             self.ladder,
@@ -128,7 +129,7 @@ class DoseHistogram:
             x,
             y,
             parts,
-            self.dose.contains(placement, low, high),
+            bool(self.dose.contains(placement, low, high)[0]),
         )
 
     @property
@@ -176,9 +177,10 @@ class DoseHistogram:
         return np.minimum(self.ladder.lowest_gy + rung / self.ladder.per_gy, self.dose.highest_gy)
 
 
-def _lattice(slab: Slab, edge_mm: float) -> tuple[float, float, float, int, int]:
-    """Low corner (x, y), edge, rows and columns of the lattice of cells around a slab."""
-    low_u, low_v, high_u, high_v = slab.region.bounds
-    edge = max(edge_mm, float(np.sqrt((high_u - low_u) * (high_v - low_v) / LARGEST_LATTICE)))
-    u, v = float(np.floor(low_u / edge) * edge), float(np.floor(low_v / edge) * edge)
-    return u, v, edge, int((high_v - v) / edge) + 1, int((high_u - u) / edge) + 1
+def _lattices(bounds: FloatArray, edge_mm: float) -> FloatArray:
+    """(n, 5) low corner (x, y), edge, rows and columns of the lattice of cells around each slab."""
+    low, high = bounds[:, :2], bounds[:, 2:]
+    edge = np.maximum(edge_mm, np.sqrt(np.prod(high - low, axis=1) / LARGEST_LATTICE))[:, None]
+    corner = np.floor(low / edge) * edge
+    columns_rows = np.floor((high - corner) / edge) + 1
+    return np.hstack([corner, edge, columns_rows[:, ::-1]])

@@ -94,7 +94,8 @@ def group_by_plane(contours: Sequence[FloatArray], normal: FloatArray) -> list[C
     """
     if not contours:
         return []
-    offsets = np.array([float(np.mean(contour @ normal)) for contour in contours])
+    counts = np.array([len(contour) for contour in contours])
+    offsets = np.add.reduceat(np.concatenate(contours) @ normal, np.cumsum(counts) - counts) / counts
     order = np.argsort(offsets, kind="stable")
     breaks = np.flatnonzero(np.diff(offsets[order]) > POSITION_TOLERANCE_MM) + 1
     groups = []
@@ -119,6 +120,9 @@ def _distinct(contours: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
     """The contours without exact duplicates, the first of each."""
     if len(contours) == 1:
         return (contours[0],)
+    extents = {(*np.round(contour.min(axis=0), 3), *np.round(contour.max(axis=0), 3)) for contour in contours}
+    if len(extents) == len(contours):  # much faster to tell, and nearly always so
+        return tuple(contours)
     distinct = {_canonical(contour): contour for contour in reversed(contours)}
     return tuple(reversed(distinct.values()))
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rtpipeline.imaging.contours import group_by_plane
 from rtpipeline.imaging.grid import FloatArray
-from rtpipeline.imaging.planar_region import PlanarRegion, region_of
+from rtpipeline.imaging.planar_region import Regions, regions_of
 from rtpipeline.imaging.slab_bounds import gap_warnings, slab_bounds_mm
 
 PLANARITY_TOLERANCE_MM = 0.1
@@ -22,49 +23,33 @@ class GeometryError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Slab:
-    """One plane of contours and the thickness of tissue that it stands for.
-
-    Attributes:
-        region: the enclosed region in the (u, v) coordinates of its stack, mm.
-        low_mm: lower bound along the stack's normal.
-        high_mm: upper bound along the stack's normal.
-    """
-
-    region: PlanarRegion
-    low_mm: float
-    high_mm: float
-
-    @property
-    def thickness_mm(self) -> float:
-        """Extent along the normal."""
-        return self.high_mm - self.low_mm
-
-    @property
-    def volume_mm3(self) -> float:
-        """Area × thickness."""
-        return self.region.area_mm2 * self.thickness_mm
-
-
-@dataclass(frozen=True, eq=False)
 class SlabStack:
-    """A structure made of slabs.
+    """A structure made of n slabs: planes of contours, and the thickness of tissue that each stands for.
 
     Attributes:
         axes: (3, 3); its columns are the unit vectors u, v (in the planes) and n (their normal) in the patient's
             coordinates. A point of the structure is `axes @ (u, v, n)`.
-        slabs: by increasing position along n.
+        regions: what the contours of each plane enclose, in (u, v), mm; by increasing position along n.
+        low_mm: (n,) lower bounds along the normal.
+        high_mm: (n,) upper bounds along the normal.
         warnings: a sentence for everything that a reader of the volume should know.
     """
 
     axes: FloatArray
-    slabs: tuple[Slab, ...]
+    regions: Regions
+    low_mm: FloatArray
+    high_mm: FloatArray
     warnings: tuple[str, ...]
+
+    @property
+    def thickness_mm(self) -> FloatArray:
+        """(n,) extents along the normal."""
+        return self.high_mm - self.low_mm
 
     @property
     def volume_cm3(self) -> float:
         """Sum of area × thickness."""
-        return float(sum(slab.volume_mm3 for slab in self.slabs)) / 1000.0
+        return float(self.regions.areas_mm2 @ self.thickness_mm) / 1000.0
 
 
 def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | None) -> SlabStack:
@@ -81,24 +66,26 @@ def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | N
         GeometryError: a contour does not lie in a plane, the contours are not parallel, they reach further than any
             patient, or there is a single plane and nothing to tell its thickness by.
     """
-    _refuse_impossible_coordinates(contours)
-    axes = _axes(contours)
+    points = np.concatenate(contours)
+    first = np.cumsum([0, *(len(contour) for contour in contours[:-1])])
+    _refuse_impossible_coordinates(points)
+    axes = _axes(points, first)
     planes = group_by_plane(contours, axes[:, 2])
     offsets = np.array([plane.offset_mm for plane in planes])
     low, high = slab_bounds_mm(offsets, _image_gap(offsets, image_plane_spacing_mm))
-    regions = [region_of([contour @ axes[:, :2] for contour in plane.contours]) for plane in planes]
+    regions = regions_of([[contour @ axes[:, :2] for contour in plane.contours] for plane in planes])
     duplicates = len(contours) - sum(len(plane.contours) for plane in planes)
-    united = sum(region.united for region in regions)
-    slabs = (Slab(region, float(bottom), float(top)) for region, bottom, top in zip(regions, low, high, strict=True))
+    filled = regions.areas_mm2 > 0
     return SlabStack(
         axes=axes,
-        slabs=tuple(slab for slab in slabs if slab.region.area_mm2 > 0),
-        warnings=(*_contour_warnings(duplicates, united), *gap_warnings(offsets, image_plane_spacing_mm)),
+        regions=regions.chosen(filled),
+        low_mm=low[filled],
+        high_mm=high[filled],
+        warnings=(*_contour_warnings(duplicates, regions.united), *gap_warnings(offsets, image_plane_spacing_mm)),
     )
 
 
-def _refuse_impossible_coordinates(contours: Sequence[FloatArray]) -> None:
-    points = np.concatenate([np.asarray(contour, float) for contour in contours])
+def _refuse_impossible_coordinates(points: FloatArray) -> None:
     extent = float(np.ptp(points, axis=0).max())
     if not extent < LARGEST_EXTENT_MM:
         raise GeometryError(f"its contours reach over {extent:.0f} mm: their coordinates cannot be right")
@@ -114,9 +101,9 @@ def _image_gap(offsets: FloatArray, image_plane_spacing_mm: float | None) -> flo
     return float(np.median(np.diff(offsets)))
 
 
-def _axes(contours: Sequence[FloatArray]) -> FloatArray:
+def _axes(points: FloatArray, first: NDArray[np.int64]) -> FloatArray:
     """Unit vectors u, v, n; n is the normal of the largest contour (Newell's method), towards the positive side."""
-    normals = np.array([_area_vector(contour) for contour in contours])
+    normals = _area_vectors(points, first)
     largest = normals[np.argmax(np.linalg.norm(normals, axis=1))]
     if not np.linalg.norm(largest) > 0:
         raise GeometryError("the contours enclose no area")
@@ -125,7 +112,8 @@ def _axes(contours: Sequence[FloatArray]) -> FloatArray:
     normal *= np.sign(normal[main])
     if normal[main] > 1.0 - 1e-9:
         normal = np.eye(3)[main]
-    spread = max(float(np.ptp(contour @ normal)) for contour in contours)
+    along = points @ normal
+    spread = float((np.maximum.reduceat(along, first) - np.minimum.reduceat(along, first)).max())
     if spread > PLANARITY_TOLERANCE_MM:
         raise GeometryError(f"the contours are not in parallel planes: one is {spread:.2f} mm thick")
     along = np.eye(3)[1 if main == 0 else 0]
@@ -134,10 +122,13 @@ def _axes(contours: Sequence[FloatArray]) -> FloatArray:
     return np.stack([u, np.cross(normal, u), normal], axis=1)
 
 
-def _area_vector(contour: FloatArray) -> FloatArray:
-    """Normal of a polygon with its area as length."""
-    relative = contour - contour[0]
-    return 0.5 * np.cross(relative, np.roll(relative, -1, axis=0)).sum(axis=0)
+def _area_vectors(points: FloatArray, first: NDArray[np.int64]) -> FloatArray:
+    """(contours, 3) normal of each polygon with its area as length; its vertices begin at `first`."""
+    counts = np.diff(first, append=len(points))
+    relative = points - np.repeat(points[first], counts, axis=0)
+    following = np.append(relative[1:], relative[:1], axis=0)
+    following[first + counts - 1] = 0.0  # the first vertex, from where all others are measured
+    return 0.5 * np.add.reduceat(np.cross(relative, following), first, axis=0)
 
 
 def _contour_warnings(duplicates: int, united: int) -> list[str]:
