@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from rtpipeline.cli.console import configuration_of_output, explained_errors
+from rtpipeline.cli.flags import Clinical, ConfigOfLastRun, ForceThis, OutputFolder, Strict, Verbose
 from rtpipeline.cli.run import run_and_say
 from rtpipeline.pipeline.run import RunOptions
 
@@ -16,14 +15,12 @@ STAGE = "aggregate"
 
 
 def command(
-    outdir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    config: Annotated[
-        list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable [the last run's].")
-    ] = None,
-    clinical: Annotated[Path | None, typer.Option(help="CSV to join to the analysis table.")] = None,
-    strict: Annotated[bool | None, typer.Option("--strict", help="Fail where a course is missing.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do it again even where its result still holds.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+    outdir: OutputFolder,
+    config: ConfigOfLastRun = None,
+    clinical: Clinical = None,
+    strict: Strict = None,
+    force: ForceThis = False,
+    verbose: Verbose = False,
 ) -> None:
     """Put the cohort tables together again from the courses; ends with 3 where some are missing."""
     flags = {"aggregation.clinical": clinical, "aggregation.strict": strict}

@@ -8,36 +8,54 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from rtpipeline import __version__
 
-COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("run", "Organize, segment, measure: from a DICOM export to cohort tables."),
-    "plan": ("plan", "Show every course × stage with its threads and pools; write nothing."),
-    "status": ("status", "Show which stages of which courses are done, and why others are not."),
-    "explain": ("explain", "Say why each stage of a course ran, and whether it would run again."),
-    "verify": ("verify", "Compare every file of the results with what was recorded of it."),
-    "aggregate": ("aggregate", "Put the cohort tables together again from the courses."),
-    "report": ("report", "Write the reports again from the results."),
-    "pseudonyms": ("pseudonyms", "Translate pseudonyms with their key, or search an output for identifiers."),
-    "rois": ("rois", "List every drawn name with its proposed standard name, as a table to edit."),
-    "demo": ("demo", "Write a small synthetic cohort and run the whole pipeline on it."),
-    "stage": ("stage", "Run one stage of one course."),
-    "radiomics-robustness": ("radiomics_robustness", "Perturb one course's structures and extract features."),
-    "radiomics-robustness-aggregate": (
-        "radiomics_robustness_aggregate",
-        "Judge the robustness of every feature over courses.",
-    ),
-    "workflow": ("workflow", "Run the stages by Snakemake, on one machine or a cluster; or say where its file is."),
-    "weights": ("weights", "Fetch TotalSegmentator's weights ahead, where there is a network."),
-    "doctor": ("doctor", "Check this machine, and say how to mend what is missing."),
-    "validate": ("validate", "Check a configuration and an input folder; start nothing."),
+
+class Listed(NamedTuple):
+    """A command before its module is imported: the module in this package, and one line of help."""
+
+    module: str
+    text: str
+
+
+GROUPS: dict[str, dict[str, Listed]] = {
+    "Make results": {
+        "run": Listed("run", "Organize, segment, measure: from a DICOM export to cohort tables."),
+        "plan": Listed("plan", "Show every course × stage with its threads and pools; write nothing."),
+        "aggregate": Listed("aggregate", "Put the cohort tables together again from the courses."),
+        "report": Listed("report", "Write the reports again from the results."),
+    },
+    "Look at results": {
+        "status": Listed("status", "Show which stages of which courses are done, and why others are not."),
+        "explain": Listed("explain", "Say why each stage of a course ran, and whether it would run again."),
+        "verify": Listed("verify", "Compare every file of the results with what was recorded of it."),
+        "rois": Listed("rois", "List every drawn name with its proposed standard name, as a table to edit."),
+        "pseudonyms": Listed("pseudonyms", "Translate pseudonyms with their key, or search an output for identifiers."),
+    },
+    "Single steps": {
+        "stage": Listed("stage", "Run one stage of one course."),
+        "radiomics-robustness": Listed("radiomics_robustness", "Perturb one course's structures and extract features."),
+        "radiomics-robustness-aggregate": Listed(
+            "radiomics_robustness_aggregate", "Judge the robustness of every feature over courses."
+        ),
+        "workflow": Listed(
+            "workflow", "Run the stages by Snakemake, on one machine or a cluster; or say where its file is."
+        ),
+    },
+    "Set up": {
+        "demo": Listed("demo", "Write a small synthetic cohort and run the whole pipeline on it."),
+        "weights": Listed("weights", "Fetch TotalSegmentator's weights ahead, where there is a network."),
+        "doctor": Listed("doctor", "Check this machine, and say how to mend what is missing."),
+        "validate": Listed("validate", "Check a configuration and an input folder; start nothing."),
+    },
 }
-"""Command name → (module in this package with the function `command`, one line of help)."""
+
+COMMANDS = {name: listed for group in GROUPS.values() for name, listed in group.items()}
 
 
 class LazyCommands(TyperGroup):
@@ -45,7 +63,7 @@ class LazyCommands(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands = {name: TyperCommand(name=name, help=text) for name, (_, text) in COMMANDS.items()}
+        self.commands = {name: TyperCommand(name=name, help=listed.text) for name, listed in COMMANDS.items()}
 
     def resolve_command(self, context: Any, arguments: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that `arguments` begin with, and load it."""
@@ -53,13 +71,19 @@ class LazyCommands(TyperGroup):
         assert name is not None
         return name, _load(name), rest
 
+    def format_commands(self, context: Any, formatter: Any) -> None:
+        """Write the commands group by group."""
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, listed.text) for name, listed in group.items()])
+
 
 app = typer.Typer(
     cls=LazyCommands,
     help="Radiotherapy DICOM exports in, publishable research tables out.",
     epilog="A bare `rtpipeline --dicom-root DIR --outdir DIR …` is `rtpipeline run …`.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # whose import would take longer than everything else here
     pretty_exceptions_enable=False,
 )
 
@@ -92,9 +116,9 @@ _PROGRAM_FLAGS = ("--help", "--version", "--install-completion", "--show-complet
 
 def _load(name: str) -> Any:
     """The command of this name, with its module imported."""
-    module_name, text = COMMANDS[name]
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    single.command(name, help=text)(importlib.import_module(f"rtpipeline.cli.{module_name}").command)
+    module = importlib.import_module(f"rtpipeline.cli.{COMMANDS[name].module}")
+    single.command(name, help=COMMANDS[name].text)(module.command)
     return typer.main.get_command(single)
 
 

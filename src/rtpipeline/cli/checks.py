@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import typer
-from rich.console import Console
+
+from rtpipeline.cli.printing import output_console
 
 CheckStatus = Literal["ok", "note", "problem"]
 
@@ -50,7 +51,7 @@ def report(checks: Sequence[Check], *, as_json: bool) -> None:
 
 
 def _print(checks: Sequence[Check], problems: int) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = output_console()
     width = max((len(check.name) for check in checks), default=0)
     for check in checks:
         console.print(f"{_MARKS[check.status]} {check.name:{width}} ", end="")

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ import typer
 
 from rtpipeline import __version__
 from rtpipeline.cli.checks import Check, report
+from rtpipeline.cli.flags import Config, Json
 from rtpipeline.scheduling.budget import usable_cpus
 
 SUPPORTED_PYTHON = ((3, 10), (3, 11))
@@ -32,11 +34,9 @@ _TORCH_QUESTION = (
 
 
 def command(
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file whose environments and weights are looked for.")
-    ] = None,
+    config: Config = None,
     outdir: Annotated[Path, typer.Option(help="Where results would go; its disk is looked at.")] = Path(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Json = False,
 ) -> None:
     """Check this machine, and say how to mend what is missing."""
     checks = [
@@ -45,13 +45,13 @@ def command(
         python_check(),
         packages_check(),
         torch_check(),
-        *environment_checks(config),
+        *environment_checks(config or []),
         disk_check(outdir),
         memory_check(),
         shared_memory_check(),
         cores_check(),
     ]
-    report(checks, as_json=as_json)
+    report(checks, as_json=json_output)
 
 
 def system_check() -> Check:
@@ -115,9 +115,9 @@ def torch_check() -> Check:
     return Check("PyTorch", "note", detail)
 
 
-def environment_checks(config: Path | None) -> list[Check]:
+def environment_checks(config: Sequence[str]) -> list[Check]:
     """The radiomics environment and TotalSegmentator's weights, looked for by a process that may import everything."""
-    question = [sys.executable, "-m", "rtpipeline.cli.environment_checks", *([str(config)] if config else [])]
+    question = [sys.executable, "-m", "rtpipeline.cli.environment_checks", *config]
     try:
         answer = subprocess.run(
             question, capture_output=True, text=True, timeout=_QUESTION_TIMEOUT_S, check=False, env=dict(os.environ)

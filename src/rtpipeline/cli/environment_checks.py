@@ -1,4 +1,4 @@
-"""The radiomics environment and TotalSegmentator's weights: `python -m rtpipeline.cli.environment_checks [FILE]`.
+"""The radiomics environment and TotalSegmentator's weights: `python -m rtpipeline.cli.environment_checks [CONFIG …]`.
 
 `validate` calls it; `doctor` starts it as a process, because it needs packages that `doctor` must do without. The
 answer is one line of JSON.

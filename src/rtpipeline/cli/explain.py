@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rtpipeline.cli.console import configuration_of_output, explained_errors
+from rtpipeline.cli.flags import ConfigOfLastRun, Json
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import StageError
@@ -24,10 +25,8 @@ def command(
     outdir: Annotated[
         Path | None, typer.Option(help="Output folder of the run; not needed with a course folder.")
     ] = None,
-    config: Annotated[
-        list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable [the last run's].")
-    ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: ConfigOfLastRun = None,
+    json_output: Json = False,
 ) -> None:
     """Say why each stage of a course ran, and whether it would run again."""
     folder = Path(course) if outdir is None else outdir / course

@@ -7,14 +7,15 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from rtpipeline.cli.console import configuration_from, explained_errors
+from rtpipeline.cli.flags import Json, takes
+from rtpipeline.cli.printing import output_console, table_of
+from rtpipeline.cli.run_flags import RunFlags
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles
 from rtpipeline.pipeline.plan import RunPlan
@@ -24,17 +25,12 @@ from rtpipeline.pipeline.run import RunOptions, input_folder
 SILENCE_S = 1.0
 
 
-def command(
-    dicom_root: Annotated[Path | None, typer.Option(help="Folder of the DICOM export.")] = None,
-    outdir: Annotated[Path | None, typer.Option(help="Output folder of the run.")] = None,
-    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show every course × stage with its threads and pools; write nothing."""
-    flags = {"dicom_root": dicom_root, "output_dir": outdir}
-    configuration, _ = configuration_from(config or [], flags, os.environ)
+@takes(RunFlags)
+def command(flags: RunFlags, json_output: Json = False) -> None:
+    """Show every course × stage with its threads and pools; write nothing. Takes the flags of `run`."""
+    configuration, _ = configuration_from(flags.config or [], flags.configuration_values(), os.environ)
     with explained_errors():
-        print_plan(configuration, RunOptions(), json_output=json_output)
+        print_plan(configuration, flags.options(), json_output=json_output)
 
 
 def print_plan(configuration: Configuration, options: RunOptions, *, json_output: bool = False) -> None:
@@ -54,7 +50,7 @@ def print_plan(configuration: Configuration, options: RunOptions, *, json_output
     if json_output:
         typer.echo(json.dumps(_as_json(courses, plan, configuration, seconds), indent=1, ensure_ascii=False))
         return
-    console = Console(soft_wrap=True)
+    console = output_console()
     console.print(str(plan.parallelization), markup=False)
     for name, devices in plan.slots.items():
         console.print(f"{name} pool: {len(devices.slots)} at once on {', '.join(sorted(set(devices.slots)))}")
@@ -72,7 +68,7 @@ def print_plan(configuration: Configuration, options: RunOptions, *, json_output
 
 def _stage_table(courses: Sequence[CoursePreview], plan: RunPlan, configuration: Configuration) -> Table:
     """What each stage takes over all courses that it would run for."""
-    table = Table(
+    table = table_of(
         "stage", "threads", "waits for", "pool", "courses to do", "ROIs", "one thread's time", "memory", "disk"
     )
     for number, stage in enumerate(plan.stages):
@@ -93,7 +89,7 @@ def _stage_table(courses: Sequence[CoursePreview], plan: RunPlan, configuration:
 
 
 def _course_table(courses: Sequence[CoursePreview], plan: RunPlan) -> Table:
-    table = Table("course", "slices", *(stage.name for stage in plan.stages))
+    table = table_of("course", "slices", *(stage.name for stage in plan.stages))
     for course in courses:
         table.add_row(course.key, str(course.slices), *map(_cell, course.stages))
     return table

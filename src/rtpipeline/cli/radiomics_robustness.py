@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
+from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
 from rtpipeline.cli.stage import exit_code_of
 from rtpipeline.course import CourseFiles
 from rtpipeline.pipeline.run import run_one_stage
@@ -19,11 +20,11 @@ STAGE = "radiomics_robustness"
 
 def command(
     course_dir: Annotated[Path, typer.Option(help="Course folder.")],
-    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
+    config: Config = None,
     output: Annotated[Path | None, typer.Option(help="Also put the table there, as Parquet.")] = None,
-    max_workers: Annotated[int | None, typer.Option(min=1, help="Workers.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do it again even where its result still holds.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+    max_workers: MaxWorkers = None,
+    force: ForceThis = False,
+    verbose: Verbose = False,
 ) -> None:
     """Perturb one course's structures and extract features; the table is part of the course folder."""
     flags = {

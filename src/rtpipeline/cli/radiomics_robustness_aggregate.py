@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
+from rtpipeline.cli.flags import Config, Strict, Verbose
 from rtpipeline.cli.stage import exit_code_of
 from rtpipeline.course import CohortFiles, CourseFiles
 from rtpipeline.radiomics_robustness.cohort import aggregate_robustness
@@ -22,9 +23,9 @@ def command(
     ],
     output: Annotated[Path, typer.Option(help="The workbook to write (.xlsx); Parquet files go beside it.")],
     more_inputs: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
-    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
-    strict: Annotated[bool | None, typer.Option("--strict", help="Fail where a course is missing.")] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+    config: Config = None,
+    strict: Strict = None,
+    verbose: Verbose = False,
 ) -> None:
     """Judge the robustness of every feature over courses; ends with 3 where a course is missing."""
     configuration, _ = configuration_from(config or [], {"aggregation.strict": strict}, os.environ)

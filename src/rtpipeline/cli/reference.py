@@ -36,7 +36,7 @@ def markdown() -> str:
 def _section(name: str) -> Iterator[str]:
     program: Any = typer.main.get_command(app)
     _, command, _ = program.resolve_command(program.make_context("rtpipeline", ["run"]), [name])
-    yield f"\n## `rtpipeline {name}`\n\n{COMMANDS[name][1]}\n\n| flag | meaning |\n|---|---|\n"
+    yield f"\n## `rtpipeline {name}`\n\n{COMMANDS[name].text}\n\n| flag | meaning |\n|---|---|\n"
     for parameter in command.params:
         if parameter.name != "help":
             meaning = " ".join((getattr(parameter, "help", None) or "").split()).replace("|", "\\|")
@@ -47,7 +47,8 @@ def _written(parameter: Any) -> str:
     """How a user types it."""
     if parameter.param_type_name == "argument":
         return f"`{parameter.name.upper()}`"
-    names = " ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+    value = f" {parameter.metavar}".replace("|", "\\|") if parameter.metavar else ""
+    names = " ".join(f"`{name}{value}`" for name in (*parameter.opts, *parameter.secondary_opts))
     return f"{names} (required)" if parameter.required else names
 
 

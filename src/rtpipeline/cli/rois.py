@@ -8,12 +8,12 @@ from typing import Annotated
 
 import pyarrow.csv as arrow_csv
 import typer
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from rtpipeline.atomic import replacing
 from rtpipeline.cli.console import configuration_of_output, explained_errors, usage_error
+from rtpipeline.cli.flags import ConfigOfLastRun, OutputFolder
+from rtpipeline.cli.printing import output_console, table_of
 from rtpipeline.course import CohortFiles
 from rtpipeline.structures.listing import name_rows
 from rtpipeline.structures.load import course_structures, name_rules
@@ -26,16 +26,14 @@ DEFAULT_SOURCES = ["manual"]
 
 
 def command(
-    outdir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    outdir: OutputFolder,
     output: Annotated[
         Path | None, typer.Option(help="Table to write, .xlsx or .csv [OUTDIR/_RESULTS/structure_names.xlsx].")
     ] = None,
     source: Annotated[
         list[str] | None, typer.Option(help="Source of structures, as a pattern; repeatable [manual].")
     ] = None,
-    config: Annotated[
-        list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable [the last run's].")
-    ] = None,
+    config: ConfigOfLastRun = None,
 ) -> None:
     """List every drawn name with its standard name; edit the table and give it as structures.names."""
     configuration = configuration_of_output(outdir, config or [], os.environ)
@@ -64,8 +62,8 @@ def _write(path: Path, rows: list[dict[str, object]]) -> None:
 
 
 def _show(rows: list[dict[str, object]]) -> None:
-    table = Table("name", "structures", "courses", "standard name", "confidence", "reason")
+    table = table_of("name", "structures", "courses", "standard name", "confidence", "reason")
     for row in rows:
         keys = ("roi_name", "structures", "courses", "proposed_name", "confidence", "reason")
         table.add_row(*(Text(str(row[key])) for key in keys))
-    Console().print(table)
+    output_console().print(table)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
+from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
 from rtpipeline.outcome import Outcome
 from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, run_one_stage
 
@@ -16,10 +17,10 @@ from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, run_one_
 def command(
     name: Annotated[str, typer.Argument(help="Name or alias of the stage.")],
     course: Annotated[Path, typer.Option(help="Course folder.")],
-    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
-    max_workers: Annotated[int | None, typer.Option(min=1, help="Threads for the stage.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Do it again even where its result still holds.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details.")] = False,
+    config: Config = None,
+    max_workers: MaxWorkers = None,
+    force: ForceThis = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run one stage of one course."""
     # A course folder is OUTDIR/PATIENT/COURSE; the threads are given by the caller, so no core is reserved again.

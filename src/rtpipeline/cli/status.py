@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from rtpipeline.cli.console import explained_errors
+from rtpipeline.cli.flags import Json, OutputFolder
+from rtpipeline.cli.printing import output_console, table_of
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import StageError
 from rtpipeline.pipeline.course_stage import stage_states
@@ -24,8 +24,8 @@ _STYLES = {"ok": "green", "partial": "yellow", "failed": "red", "publishing": "y
 
 
 def command(
-    outdir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    outdir: OutputFolder,
+    json_output: Json = False,
 ) -> None:
     """Show which stages of which courses are done or running, and why others are not."""
     with explained_errors():
@@ -41,7 +41,7 @@ def command(
         run = str(holder) if holder is not None else ""
         typer.echo(json.dumps({"run": run, "eta_s": eta_s, "courses": courses}, indent=1, ensure_ascii=False))
         return
-    console = Console(soft_wrap=True)
+    console = output_console()
     console.print(_table(courses))
     for course in courses:
         for one in course["stages"]:
@@ -87,7 +87,7 @@ def _remaining_seconds(courses: Sequence[dict[str, Any]]) -> float | None:
 
 
 def _table(courses: Sequence[dict[str, Any]]) -> Table:
-    table = Table("course", *(stage.name for stage in STAGES))
+    table = table_of("course", *(stage.name for stage in STAGES))
     for course in courses:
         statuses = [one["status"] for one in course["stages"]]
         table.add_row(course["course"], *(f"[{_STYLES.get(status, 'dim')}]{status}[/]" for status in statuses))

@@ -6,13 +6,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from rtpipeline.cli.checks import Check, report
 from rtpipeline.cli.console import configuration_from
 from rtpipeline.cli.environment_checks import environment_checks
+from rtpipeline.cli.flags import Config, DicomRoot, Json, OutDir
 from rtpipeline.config import Configuration
 from rtpipeline.custom_structures import load_custom_structures
 from rtpipeline.inference.model_description import CustomModelError, model_files, read_model_file
@@ -26,10 +24,10 @@ _DICOM_PREFIX_OFFSET = 128
 
 
 def command(
-    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
-    dicom_root: Annotated[Path | None, typer.Option(help="Folder of the DICOM export.")] = None,
-    outdir: Annotated[Path | None, typer.Option(help="Folder for courses and results.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    config: Config = None,
+    dicom_root: DicomRoot = None,
+    outdir: OutDir = None,
+    json_output: Json = False,
 ) -> None:
     """Check a configuration and an input folder; start nothing."""
     flags = {"dicom_root": dicom_root, "output_dir": outdir}
@@ -43,7 +41,7 @@ def command(
         *custom_model_checks(configuration),
         *environment_checks(configuration),
     ]
-    report(checks, as_json=as_json)
+    report(checks, as_json=json_output)
 
 
 def input_check(folder: Path | None) -> Check:
@@ -124,7 +122,7 @@ def custom_model_checks(configuration: Configuration) -> Iterator[Check]:
             described = read_model_file(file)
             names.append(described.name.lower())
             if described.enabled:
-                model = ready_model(file, described)
+                model = ready_model(file, described, configuration.segmentation.weights)
                 yield Check("custom model", "ok", f"{model.name}: {', '.join(model.labels)}")
         except CustomModelError as error:
             yield Check("custom model", "problem", str(error), f"correct the file; see {_CUSTOM_MODELS_HELP}")

@@ -5,23 +5,20 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from rtpipeline.cli.console import EXIT_FAILED, configuration_of_output, explained_errors
+from rtpipeline.cli.flags import ConfigOfLastRun, Json, OutputFolder
 from rtpipeline.course import CohortFiles
 from rtpipeline.pipeline.verify import Finding, verify
 from rtpipeline.scheduling.budget import worker_budget
 
 
 def command(
-    outdir: Annotated[Path, typer.Argument(help="Output folder of a run.")],
-    config: Annotated[
-        list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable [the last run's].")
-    ] = None,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    outdir: OutputFolder,
+    config: ConfigOfLastRun = None,
+    json_output: Json = False,
 ) -> None:
     """Compare every file of the results with what was recorded of it; ends with 1 where one differs."""
     configuration = configuration_of_output(outdir, config or [], os.environ)

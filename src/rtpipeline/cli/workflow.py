@@ -17,6 +17,7 @@ import typer
 
 from rtpipeline.atomic import write_text
 from rtpipeline.cli.console import configuration_from, explained_errors, usage_error
+from rtpipeline.cli.flags import Config, Cores, DicomRoot, DryRun, OutDir
 from rtpipeline.config import Configuration, environment_keys
 from rtpipeline.outcome import StageError
 from rtpipeline.pipeline.run import EXIT_INTERRUPTED, EXIT_OK, input_folder
@@ -33,12 +34,12 @@ class Action(str, Enum):
 
 def command(
     action: Annotated[Action, typer.Argument(help="path: print where the Snakefile is. run: run Snakemake on it.")],
-    cores: Annotated[str | None, typer.Option(help="Cores of this machine, or `all`.")] = None,
+    cores: Cores = None,
     profile: Annotated[str | None, typer.Option(help="`slurm`, or a folder with a Snakemake profile.")] = None,
-    dicom_root: Annotated[Path | None, typer.Option(help="Folder of the DICOM export.")] = None,
-    outdir: Annotated[Path | None, typer.Option(help="Folder for courses and results.")] = None,
-    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the jobs only.")] = False,
+    dicom_root: DicomRoot = None,
+    outdir: OutDir = None,
+    config: Config = None,
+    dry_run: DryRun = False,
     snakemake: Annotated[list[str] | None, typer.Argument(help="Further arguments for Snakemake, after --.")] = None,
 ) -> None:
     """The packaged Snakefile: where it is, or a run of it by Snakemake."""
