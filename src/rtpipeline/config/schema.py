@@ -53,6 +53,11 @@ def _automatic(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in ("", "auto") else value
 
 
+def _no_limit(value: Any) -> Any:
+    """0 seconds mean no limit."""
+    return None if isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0 else value
+
+
 def _device(value: Any) -> Any:
     """`cuda` is another word for `gpu`, in any case."""
     if isinstance(value, str):
@@ -88,8 +93,10 @@ NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_a_switch)]
 PositiveNumber = Annotated[float, Field(gt=0), BeforeValidator(_not_a_switch)]
 Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_a_switch)]
 Seconds = Annotated[float, Field(gt=0), BeforeValidator(_not_a_switch)]
+TimeLimit = Annotated[Seconds | None, BeforeValidator(_no_limit)]
 Device = Annotated[Literal["gpu", "cpu", "mps"], BeforeValidator(_device)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+SuvVariant = Literal["body_weight", "lean_body_mass_james", "lean_body_mass_janmahasatian", "body_surface_area"]
 DoseMetrics = Annotated[Texts, AfterValidator(_known_metrics)]
 
 
@@ -114,6 +121,9 @@ class SchedulerSection(Section):
     """CPU tokens of one quality-control job, clipped to the budget."""
     prioritize_short_courses: bool = True
     """Courses with few slices first; false: in the order of their names."""
+    task_timeout_s: TimeLimit = None
+    """Seconds that one stage of one course may take before it is killed with all of its processes and has failed; each
+    stage then runs in a process of its own. null or 0: no limit beside those of inferences and structures."""
 
 
 class OrganizeSection(Section):
@@ -180,8 +190,8 @@ class SegmentationSection(Section):
     """Threads of one segmentation process; null: the CPU tokens of its job."""
     weights: Path | None = None
     """Folder of TotalSegmentator's weights; null: TotalSegmentator's own."""
-    timeout_s: Seconds | None = 3600.0
-    """Time limit of one segmentation in seconds; null: none."""
+    timeout_s: TimeLimit = 3600.0
+    """Time limit of one segmentation in seconds; null or 0: none."""
     allow_cpu_fallback: bool = False
     """Where the GPU's memory does not suffice even for parts of the volume, segment it on the CPU."""
     binary_masks: Texts = ()
@@ -204,8 +214,8 @@ class CustomModelsSection(Section):
     """Only the models of these names; empty: all that are enabled."""
     max_workers: WorkerCount = None
     """Model runs at once (older name: `workers`); null: as for `segmentation.max_workers`."""
-    timeout_s: Seconds | None = 3600.0
-    """Time limit of one model on one course in seconds; null: none."""
+    timeout_s: TimeLimit = 3600.0
+    """Time limit of one model on one course in seconds; null or 0: none."""
     postprocessing: PostprocessingSection = PostprocessingSection()
 
 
@@ -233,8 +243,8 @@ class SelectionSection(Section):
     """Shell patterns of structure names, without regard to case."""
     exclude: Texts = ()
     """Patterns of names that are left out, whatever `include` says."""
-    sources: Texts = ("manual", "auto", "custom", "custom_model:*")
-    """Patterns of structure sources: `manual`, `auto`, `custom`, `custom_model:<name>`."""
+    sources: Texts = ("manual", "auto", "custom", "custom_model:*", "auto_mr:*")
+    """Patterns of structure sources: `manual`, `auto`, `custom`, `custom_model:<name>`, `auto_mr:<MR series>`."""
 
 
 class StructuresSection(Section):
@@ -294,6 +304,15 @@ class RadiomicsSection(Section):
     """PyRadiomics parameter file for MR; null: the packaged one."""
     pet_params_file: Path | None = None
     """PyRadiomics parameter file for PET; null: the packaged one."""
+    suv_variants: Annotated[tuple[SuvVariant, ...], Field(min_length=1), BeforeValidator(_one_or_many)] = (
+        "body_weight",
+    )
+    """What the SUV of PET are normalised by, a row for each: `body_weight`, `lean_body_mass_james`,
+    `lean_body_mass_janmahasatian`, `body_surface_area` (Du Bois)."""
+    dose: bool = False
+    """Also extract from the dose of the course (dosiomics)."""
+    dose_params_file: Path | None = None
+    """PyRadiomics parameter file for the dose; null: the packaged one."""
     thread_limit: AutomaticCount = None
     """Threads of one worker process; null: 1. The number of workers shrinks accordingly."""
     skip_rois: Texts = ("body", "couchsurface", "couchinterior", "couchexterior", "bones", "m1", "m2")
@@ -302,8 +321,8 @@ class RadiomicsSection(Section):
     """Smaller structures are skipped."""
     max_voxels: Count = 1_500_000_000
     """Larger structures are skipped."""
-    task_timeout_s: Seconds | None = 1800.0
-    """Time limit of one structure in seconds; null: none."""
+    task_timeout_s: TimeLimit = 1800.0
+    """Time limit of one structure in seconds; null or 0: none."""
     python: Path | None = None
     """Python interpreter of the radiomics environment; null: found by itself."""
 

@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from rtpipeline import __version__
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course
 from rtpipeline.outcome import Outcome, StageError, failed
+from rtpipeline.pipeline.stage_process import stage_outcome
 from rtpipeline.pipeline.stages import STAGES, Stage
 from rtpipeline.pipeline.state import (
     StageState,
@@ -31,9 +31,7 @@ from rtpipeline.pipeline.state import (
 from rtpipeline.provenance import digest
 from rtpipeline.scheduling.adaptive_pool import Grant
 from rtpipeline.scheduling.children import ChildProcesses
-from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.scheduling.locks import LockedError, locked
-from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.progress import PoolView
 from rtpipeline.scheduling.resources import Resources
 
@@ -128,7 +126,7 @@ def _run_and_publish(
             forced=stage.name in context.forced,
             cancelled=context.cancelled,
         )
-        outcome = _outcome_of(stage, course, context.configuration, resources)
+        outcome = stage_outcome(stage, course, context.configuration, resources)
         if context.cancelled.is_set() and not outcome.usable:
             return failed("the run was stopped")
         if not outcome.usable:
@@ -171,23 +169,6 @@ def remove_leftovers(course: Course) -> None:
             shutil.rmtree(folder)
     for stage in STAGES:
         course.files.lock(stage.name).unlink(missing_ok=True)
-
-
-def _outcome_of(stage: Stage, course: Course, configuration: Configuration, resources: Resources) -> Outcome:
-    """What the stage returned or raised; its own thread keeps a defect of one course from the others."""
-    with ThreadPoolExecutor(1, thread_name_prefix=f"{course.key} {stage.name}") as executor:
-        future = executor.submit(stage.run, course, configuration, resources)
-        error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, StageError):
-        return failed(error.reason, memory_pressure=error.memory_pressure)
-    full = disk_full_reason(error)
-    if full:
-        return failed(full)
-    resources.logger.error("defect in the program", exc_info=error)
-    reason = f"{type(error).__name__}: {error}; the traceback is in the log, please report it"
-    return failed(reason, memory_pressure=is_memory_pressure(error))
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""A stage that hangs is killed when its time is over, with all of its processes; the others go on."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+import pytest
+
+from rtpipeline.config import load_configuration
+from rtpipeline.course import CohortFiles
+from rtpipeline.pipeline.run import EXIT_PARTIAL, RunOptions
+
+LIMIT_S = 8.0
+"""Longer than a process takes to start where others use the machine too."""
+
+
+@pytest.fixture
+def hanging_dose(output):
+    """A first course whose dose never ends: whoever opens this pipe waits for a writer that never comes."""
+    (course, _) = CohortFiles(output).manifest_courses()
+    course.files.dose.unlink()
+    os.mkfifo(course.files.dose)
+    return course
+
+
+def test_a_stage_that_hangs_is_killed_and_the_others_go_on(pipeline, output, hanging_dose):
+    begin = time.monotonic()
+    options = RunOptions(stages=("dvh",), forced=frozenset({"dvh"}))
+    result = pipeline(options, **{"scheduler.task_timeout_s": LIMIT_S})
+    assert LIMIT_S <= time.monotonic() - begin < 5 * LIMIT_S
+    assert result.exit_code == EXIT_PARTIAL
+    hung = result.outcomes[hanging_dose.key, "dvh"]
+    assert hung.status == "failed"
+    assert hung.reason == "it took longer than scheduler.task_timeout_s (8 s) and was killed"
+    (other,) = (outcome for (course, _), outcome in result.outcomes.items() if course != hanging_dose.key)
+    assert other.status == "ok"
+    assert [child for child in psutil.Process().children(recursive=True) if "stage_process" in _words(child)] == []
+    assert list(output.rglob(".staging-*")) == []
+
+
+def _words(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def test_a_stage_in_a_process_of_its_own_makes_the_same_tables(pipeline, output):
+    tables = ("dvh_metrics.parquet", "dvh_curves.parquet", "dvh_metrics.xlsx")
+    folders = [course.files.folder for course in CohortFiles(output).manifest_courses()]
+    before = {(folder, name): (folder / name).read_bytes() for folder in folders for name in tables}
+    options = RunOptions(stages=("dvh",), forced=frozenset({"dvh"}))
+    result = pipeline(options, **{"scheduler.task_timeout_s": 300})
+    assert {outcome.status for outcome in result.outcomes.values()} == {"ok"}
+    assert {(folder, name): (folder / name).read_bytes() for folder, name in before} == before
+
+
+def test_errors_in_a_process_of_its_own_have_their_own_words(pipeline, output):
+    (course, _) = CohortFiles(output).manifest_courses()
+    course.files.dose.write_bytes(b"no DICOM")
+    options = RunOptions(stages=("dvh",), forced=frozenset({"dvh"}))
+    within, without = (
+        pipeline(options, **{"scheduler.task_timeout_s": limit}).outcomes[course.key, "dvh"] for limit in (300, 0)
+    )
+    assert within.status == "failed"
+    assert within == without
+
+
+@pytest.mark.parametrize("key", ["scheduler.task_timeout_s", "segmentation.timeout_s", "radiomics.task_timeout_s"])
+def test_zero_seconds_are_no_limit(key):
+    assert load_configuration(overrides={key: 0}).value(key) is None
+    assert load_configuration(overrides={key: 1.5}).value(key) == 1.5
