@@ -104,9 +104,7 @@ def tables(output: Path) -> dict[str, bytes]:
 
 def one_round(cohort: SmallCohort, output: Path, expected: dict[str, bytes], longest_s: float, chance: random.Random):
     """Disturb a run once, let it end, start it again; returns what was done, as text, and what is wrong, as a list."""
-    run = cohort.start(output)
-    moment = chance.uniform(0.2, longest_s)
-    time.sleep(moment)
+    run, moment = _at_work(cohort, output, longest_s, chance)
     victims = [victim for victim in run.processes() if victim.pid != run.process.pid]
     kill_parent = not victims or chance.random() < 0.5
     victim = psutil.Process(run.process.pid) if kill_parent else chance.choice(victims)
@@ -123,6 +121,19 @@ def one_round(cohort: SmallCohort, output: Path, expected: dict[str, bytes], lon
     wrong += [f"temporary: {path}" for pattern in TEMPORARY for path in output.rglob(pattern)]
     who = "the run" if kill_parent else "a process below it"
     return f"killed {who} after {moment:.1f} s (ended with {code}), complete after {attempts} more", wrong
+
+
+def _at_work(cohort: SmallCohort, output: Path, longest_s: float, chance: random.Random) -> tuple[Run, float]:
+    """A run that is still at work after a random number of seconds, and that number."""
+    while True:
+        run = cohort.start(output)
+        moment = chance.uniform(0.2, longest_s)
+        try:
+            run.process.wait(moment)
+        except subprocess.TimeoutExpired:
+            return run, moment
+        longest_s = moment  # it took less time than the undisturbed one
+        shutil.rmtree(output)
 
 
 def rounds(count: int, folder: Path, seed: int) -> list[str]:

@@ -2,47 +2,78 @@
 # Set up a SLURM of one node from Debian's packages on this machine, and run the demo cohort on it by
 # `rtpipeline workflow run --profile slurm`; then compare its tables with those of `rtpipeline run`.
 # For a machine of your own or a container, as root, by hand: bash tests/cluster/one_node_slurm.sh FOLDER
+# The daemons listen on the loopback address only, keep everything below FOLDER, and end with this script, which ends
+# after an hour at the latest.
 set -euo pipefail
 folder=$(realpath -m "${1:?give a folder for cohort and results}")
 repository=$(realpath "$(dirname "$0")/../..")
-python="$repository/.venv/bin/python"
-export PATH="$repository/.venv/bin:$PATH"
+python="${PYTHON:-$repository/.venv/bin/python}"
+PATH="$(dirname "$python"):$PATH"
+export PATH
 
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurmctld slurmd slurm-client munge > /dev/null
+if ! command -v slurmctld slurmd munged sbatch > /dev/null; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
+fi > /dev/null
 
-mkdir -p /run/munge /etc/slurm /var/spool/slurmctld /var/spool/slurmd "$folder"
-chown munge: /run/munge
+# Jobs do not inherit SLURM_CONF from Snakemake, so the configuration must lie where every program looks for it.
+[ ! -e /etc/slurm/slurm.conf ] || { echo "this machine has a SLURM already: /etc/slurm/slurm.conf"; exit 1; }
+daemons=$folder/daemons
+mkdir -p "$daemons"/{munge,state,spool}
 host=$(hostname -s)
 memory_mb=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
+head -c 128 /dev/urandom > "$daemons/munge/key"
+chmod 600 "$daemons/munge/key"
+chmod 755 "$daemons/munge"
 cat > /etc/slurm/slurm.conf <<CONF
 ClusterName=one
-SlurmctldHost=$host
+SlurmctldHost=$host(127.0.0.1)
+SlurmctldPort=26817
+SlurmdPort=26818
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+AuthType=auth/munge
+AuthInfo=socket=$daemons/munge/socket
+CredType=cred/munge
 SlurmUser=root
-SlurmctldPidFile=/run/slurmctld.pid
-SlurmdPidFile=/run/slurmd.pid
-StateSaveLocation=/var/spool/slurmctld
-SlurmdSpoolDir=/var/spool/slurmd
-ProctrackType=proctrack/linuxproc
+SlurmctldPidFile=$daemons/slurmctld.pid
+SlurmdPidFile=$daemons/slurmd.pid
+SlurmctldLogFile=$daemons/slurmctld.log
+SlurmdLogFile=$daemons/slurmd.log
+StateSaveLocation=$daemons/state
+SlurmdSpoolDir=$daemons/spool
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+MpiDefault=none
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
+MinJobAge=3600
 ReturnToService=2
-NodeName=$host CPUs=$(nproc) RealMemory=$memory_mb State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$memory_mb State=UNKNOWN
 PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
 CONF
-runuser -u munge -- /usr/sbin/munged
-slurmctld
-slurmd
-trap 'kill "$(cat /run/slurmd.pid)" "$(cat /run/slurmctld.pid)"; runuser -u munge -- /usr/sbin/munged --stop' EXIT
-for _ in $(seq 30); do [ "$(sinfo --noheader --format %t)" = idle ] && break; sleep 1; done
-sinfo
 
-"$python" -m rtpipeline.cli.app demo --folder "$folder/demo"
-"$python" -m rtpipeline.cli.app workflow run --profile slurm --config "$folder/demo/output/_RESULTS/effective_config.yaml" \
-    --outdir "$folder/slurm" --config "logs_dir=$folder/slurm/Logs" --config max_workers=2
+started=()
+stop() { [ ${#started[@]} -eq 0 ] || kill "${started[@]}" 2> /dev/null || true; wait; rm -f /etc/slurm/slurm.conf; }
+trap stop EXIT
+munged --foreground --force --key-file="$daemons/munge/key" --socket="$daemons/munge/socket" \
+    --pid-file="$daemons/munge/pid" --log-file="$daemons/munge/log" --seed-file="$daemons/munge/seed" > /dev/null 2>&1 &
+started+=($!)
+for _ in $(seq 100); do [ -S "$daemons/munge/socket" ] && break; sleep 0.1; done
+slurmctld -D -i > /dev/null 2>&1 &
+started+=($!)
+slurmd -D -N "$host" > /dev/null 2>&1 &
+started+=($!)
+for _ in $(seq 60); do [ "$(sinfo --noheader --format %t 2> /dev/null)" = idle ] && break; sleep 1; done
+sinfo
+srun --time=1 bash -c 'echo "job $SLURM_JOB_ID runs on $SLURMD_NODENAME"'
+
+timeout 1200 "$python" -m rtpipeline.cli.app demo --folder "$folder/demo"
+timeout 2400 "$python" -m rtpipeline.cli.app workflow run --profile slurm \
+    --config "$folder/demo/output/_RESULTS/effective_config.yaml" \
+    --outdir "$folder/slurm" --config "logs_dir=$folder/slurm/Logs" --config max_workers=2 \
+    -- --slurm-status-command squeue --slurm-init-seconds-before-status-checks 10
 "$python" - "$folder" <<'CODE'
 import sys
 from pathlib import Path
@@ -58,7 +89,8 @@ def tables(output):
     }
 
 
-same = tables(folder / "demo" / "output") == tables(folder / "slurm")
-print("tables of SLURM and of rtpipeline run:", "the same bytes" if same else "DIFFERENT")
+here, there = tables(folder / "demo" / "output"), tables(folder / "slurm")
+same = here == there and len(here) > 0
+print(len(here), "tables of SLURM and of rtpipeline run:", "the same bytes" if same else "DIFFERENT")
 sys.exit(not same)
 CODE
