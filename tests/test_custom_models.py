@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
+import torch
 import yaml
 
 from painted_course import LABELS, configuration, make_course, phantom, publish, resources
 from rtpipeline import custom_models
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.demo.phantom_codes import ORGAN_HU
-from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model
+from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model, write_tiny_weights
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.inference.body_regions import body_regions
 from rtpipeline.outcome import Outcome, StageError
@@ -49,10 +52,20 @@ def _describe(folder: Path, **changes: Any) -> None:
     (folder / "custom_model.yaml").write_text(yaml.safe_dump(content))
 
 
-def _run(course: Course, root: Path, children: ChildProcesses, **options: Any) -> Outcome:
+def _run(
+    course: Course,
+    root: Path,
+    children: ChildProcesses,
+    weights: Path | None = None,
+    device: str = "cpu",
+    threads: int = 2,
+    **options: Any,
+) -> Outcome:
     section = {"enabled": True, "root": root, **options}
-    given = resources(course.files.folder, children, staging=course.files.folder / "staging")
-    outcome = custom_models.run(course, configuration(custom_models=section), given)
+    staging = course.files.folder / "staging"
+    given = resources(course.files.folder, children, staging=staging, device=device, threads=threads)
+    settings = configuration(custom_models=section, segmentation={"weights": weights})
+    outcome = custom_models.run(course, settings, given)
     publish(given.staging, course.files.folder)
     return outcome
 
@@ -90,6 +103,50 @@ def test_a_model_that_cannot_be_used_leaves_the_others(tmp_path: Path, warm: Chi
     assert _run(course, models, warm, models=["Three"]).status == "ok"
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    write_tiny_weights(folder)
+    return folder
+
+
+def test_a_task_of_totalsegmentator_is_a_model_among_the_others(
+    tmp_path: Path, root: Path, weights: Path, warm: ChildProcesses
+) -> None:
+    painted = phantom()
+    painted.hu[2:4, 20:22, 30:32] = ORGAN_HU["spleen"]
+    models = tmp_path / "models"
+    _describe(
+        models / "organs",
+        nnunet={
+            "interface": "totalsegmentator",
+            "networks": [
+                {"alias": "some", "task": "total", "predict_args": "--fast", "label_order": ["spleen", "heart"]},
+                {
+                    "alias": "clean",
+                    "task": "total",
+                    "predict_args": "--fast",
+                    "label_order": ["spleen"],
+                    "postprocessing": {"keep_largest_component": True},
+                },
+            ],
+            "combine": {"order": ["some", "clean"]},
+        },
+    )
+    (models / "three").symlink_to(root / "three")
+    course = make_course(tmp_path / "course", painted)
+    outcome = _run(course, models, warm, weights)
+    assert outcome.status == "ok", outcome.reason
+    file = course.files.custom_model_segmentation("organs")
+    label_map = json.loads(CourseFiles.label_map(file).read_text())
+    assert label_map["labels"] == {"1": "spleen", "2": "heart"}
+    values = read_nifti(file).values
+    for label, name in ((1, "spleen"), (2, "heart")):
+        np.testing.assert_array_equal(values == label, painted.organs == LABELS[name])
+    again = _run(course, models, warm, weights)
+    assert {result.get("earlier_result") for result in again.details["inferences"].values()} == {True}
+
+
 def test_an_average_of_networks_lies_between_them(tmp_path: Path, warm: ChildProcesses) -> None:
     """Two networks with shifted codes: their mean probability decides as one with the code in the middle."""
     painted = phantom()
@@ -104,6 +161,82 @@ def test_an_average_of_networks_lies_between_them(tmp_path: Path, warm: ChildPro
     segmented = read_nifti(course.files.custom_model_segmentation("pair")).values
     for label, name in enumerate(ORGANS, start=1):
         np.testing.assert_array_equal(segmented == label, painted.organs == LABELS[name])
+    steps = {
+        "postprocessing_fns": ["remove_all_but_largest_component_from_segmentation"],
+        "postprocessing_kwargs": [{"labels_or_regions": [1, 2]}],
+    }
+    (folder / "postprocessing.json").write_text(json.dumps(steps))
+    ensemble = {"inputs": ["n1", "n2"], "postprocessing_json": "postprocessing.json"}
+    _describe(folder, nnunet={"networks": networks, "ensemble": ensemble})
+    assert _run(course, tmp_path / "models", warm).status == "ok"
+    values = read_nifti(course.files.custom_model_segmentation("pair")).values
+    sizes = {name: np.count_nonzero(painted.organs == LABELS[name]) for name in ORGANS}
+    assert sizes["heart"] > sizes["liver"], "of both together the heart is the largest part"
+    np.testing.assert_array_equal(values == 1, painted.organs == LABELS["heart"])
+    assert not (values == 2).any()
+    np.testing.assert_array_equal(values == 3, painted.organs == LABELS["brain"])
+
+
+def test_folds_are_those_that_are_asked_for(tmp_path: Path, warm: ChildProcesses) -> None:
+    """Fold 0 finds hearts, fold 1 takes livers for hearts, and on average they agree on nothing."""
+    painted = phantom(planes=20)
+    model = tmp_path / "models" / "folds" / "model"
+    write_tiny_nnunet_model(model, {"heart": ORGAN_HU["heart"]})
+    write_tiny_nnunet_model(tmp_path / "other", {"heart": ORGAN_HU["liver"]})
+    shutil.copytree(tmp_path / "other" / "fold_0", model / "fold_1")
+    course = make_course(tmp_path / "course", painted)
+
+    def found(folds: Any) -> np.ndarray:
+        network = {"weights": "model", "label_order": ["heart"], "folds": folds}
+        _describe(model.parent, nnunet={"networks": [network]})
+        outcome = _run(course, model.parent.parent, warm)
+        assert outcome.status == "ok", outcome.reason
+        return read_nifti(course.files.custom_model_segmentation("folds")).values == 1
+
+    np.testing.assert_array_equal(found(0), painted.organs == LABELS["heart"])
+    np.testing.assert_array_equal(found([1]), painted.organs == LABELS["liver"])
+    assert not found("all").any()
+    empty = _run(course, model.parent.parent, warm)
+    assert empty.details["inferences"]["folds"] == {"structures": 0, "device": "cpu", "earlier_result": True}
+
+
+def test_new_weights_run_their_model_alone_also_those_of_an_unknown_trainer(
+    tmp_path: Path, root: Path, warm: ChildProcesses
+) -> None:
+    models = tmp_path / "models"
+    (models / "own").mkdir(parents=True)
+    (models / "three").symlink_to(root / "three")
+    write_tiny_nnunet_model(models / "own" / "model", {"heart": ORGAN_HU["heart"]})
+    _describe(models / "own", nnunet={"networks": [{"weights": "model", "label_order": ["heart"]}]})
+    painted = phantom(planes=20)
+    course = make_course(tmp_path / "course", painted)
+    _run(course, models, warm)
+    checkpoint = models / "own" / "model" / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(checkpoint, weights_only=False)
+    torch.save({**content, "trainer_name": "nnUNetTrainer_OfAnotherHospital"}, checkpoint)
+    outcome = _run(course, models, warm)
+    assert outcome.status == "ok", outcome.reason
+    again = {name: result.get("earlier_result", False) for name, result in outcome.details["inferences"].items()}
+    assert again == {"own": False, "three": True}
+    values = read_nifti(course.files.custom_model_segmentation("own")).values
+    np.testing.assert_array_equal(values == 1, painted.organs == LABELS["heart"])
+
+
+def test_device_and_threads_reach_nnunet(tmp_path: Path, root: Path) -> None:
+    course = make_course(tmp_path / "course", phantom(planes=20))
+    device = f"gpu:{torch.cuda.device_count()}"
+    children = ChildProcesses()
+    refused = _run(course, root, children, device=device, threads=1)
+    assert refused.status == "failed"
+    assert f"{device} is not usable" in refused.reason
+    (child,) = (
+        process
+        for process in psutil.Process().children()
+        if "rtpipeline.inference.nnunet" in " ".join(process.cmdline())
+        and process.environ().get("OMP_NUM_THREADS") == "1"
+    )
+    assert {child.environ()[name] for name in ("MKL_NUM_THREADS", "nnUNet_def_n_proc")} == {"1"}
+    children.close()
 
 
 def test_a_later_network_takes_the_structure_and_says_whose_voxels(tmp_path: Path, warm: ChildProcesses) -> None:

@@ -1,4 +1,4 @@
-"""The stage that segments a course's planning CT with the user's own nnU-Net v2 models."""
+"""The stage that segments the planning CT with the user's own models: nnU-Net v2, and tasks of TotalSegmentator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from rtpipeline.config import Configuration
-from rtpipeline.config.schema import CustomModelsSection
 from rtpipeline.course import CT_KEY, Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.inference.body_regions import why_not
@@ -28,9 +27,12 @@ from rtpipeline.inference.model_description import (
     model_files,
     read_model_file,
 )
-from rtpipeline.inference.model_folders import CustomModel, Layer, ReadyNetwork, ready_model
-from rtpipeline.inference.postprocessing import Labels, cleaned, configured_cleaning, merged
+from rtpipeline.inference.model_folders import CustomModel, Layer, named_weights, ready_model
+from rtpipeline.inference.model_tasks import TaskLayer, named_tasks
+from rtpipeline.inference.postprocessing import Labels, cleaned, configured_cleaning
 from rtpipeline.inference.predictor import package_versions, weights_digest
+from rtpipeline.inference.task_inference import infer_task
+from rtpipeline.inference.tasks import TaskOptions, weights_folder
 from rtpipeline.outcome import Outcome, StageError, failed, ok, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
@@ -50,7 +52,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     ct = course.description.planning_ct
     if ct is None:
         return skipped("the course has no planning CT")
-    models, problems = _models(section)
+    models, problems = _models(configuration)
     if not models and not problems:
         return skipped(f"no model below {section.root} is enabled")
     models, gated = _that_fit(models, _regions_shown(course))
@@ -82,6 +84,49 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     return Outcome("partial", reason, memory_pressure, details) if problems else ok(**details)
 
 
+def model_inputs(configuration: Configuration) -> tuple[Path, ...]:
+    """Files and folders that the models depend on: their root, and the weights that they name outside of it.
+
+    A `custom_model.yaml` that cannot be read names nothing; the stage says what is wrong with it.
+    """
+    root = configuration.custom_models.root.absolute()
+    outside: set[Path] = set()
+    for file in model_files(root):
+        try:
+            described = read_model_file(file)
+            named = named_weights(file, described, configuration.segmentation.weights) if described.enabled else []
+        except CustomModelError:
+            continue
+        outside.update(path for path in named if not path.is_relative_to(root))
+    return (configuration.custom_models.root, *sorted(outside))
+
+
+def unusable_models(configuration: Configuration) -> list[str]:
+    """One sentence for each model that cannot be used."""
+    try:
+        return _models(configuration)[1]
+    except StageError as error:
+        return [error.reason]
+
+
+def tasks_of_models(configuration: Configuration) -> list[tuple[TaskOptions, Path]]:
+    """The tasks of TotalSegmentator that enabled models name, and the folder of each one's weights.
+
+    Raises:
+        StageError: a model's file cannot be used.
+    """
+    section = configuration.custom_models
+    tasks = []
+    for file in model_files(section.root.absolute()) if section.enabled else ():
+        try:
+            described = read_model_file(file)
+            if described.enabled:
+                tasks += named_tasks(file, described, weights_folder(configuration.segmentation.weights))
+        except CustomModelError as error:
+            raise StageError(str(error)) from error
+    return tasks
+
+
 def _regions_shown(course: Course) -> dict[str, Any] | None:
     """The content of `body_regions.json`; None where there was no segmentation to make it from.
 
@@ -105,12 +150,13 @@ def _that_fit(models: list[CustomModel], shown: dict[str, Any] | None) -> tuple[
     return [model for model in models if not reasons[model.name]], gated
 
 
-def _models(section: CustomModelsSection) -> tuple[list[CustomModel], list[str]]:
+def _models(configuration: Configuration) -> tuple[list[CustomModel], list[str]]:
     """The enabled models that are asked for, and one sentence for each that cannot be used.
 
     Raises:
         StageError: the root is not a folder, or an asked name is nowhere.
     """
+    section = configuration.custom_models
     if not section.root.is_dir():
         raise StageError(f"custom_models.root: {section.root.absolute()} is not a folder")
     problems: list[str] = []
@@ -133,7 +179,7 @@ def _models(section: CustomModelsSection) -> tuple[list[CustomModel], list[str]]
         if not model.enabled or model.name.lower() not in wanted:
             continue
         try:
-            models.append(_unlike(models, ready_model(file, model)))
+            models.append(_unlike(models, ready_model(file, model, configuration.segmentation.weights)))
         except CustomModelError as error:
             problems.append(str(error))
     return models, problems
@@ -181,14 +227,14 @@ def _same_model(earlier: Message, model: CustomModel) -> bool:
     return bool(earlier["weights_digest"] == weights_digest(model.folders, {}))
 
 
-def _cleaned_layer(labels: Labels, layer: Layer, voxel_volume_cm3: float) -> Labels:
+def _cleaned_layer(labels: Labels, layer: Layer | TaskLayer, voxel_volume_cm3: float) -> Labels:
     """Labels of a layer after the postprocessing that the model's own file asks for."""
-    rule = merged(network.cleaning for network in layer.networks)
+    rule = layer.cleaning
     rules = dict.fromkeys(range(1, len(layer.labels) + 1), rule) if rule.does_something else {}
     return cleaned(labels, rules, voxel_volume_cm3)
 
 
-def _paint(painted: Labels, model: CustomModel, layer: Layer, labels: Labels) -> dict[str, int]:
+def _paint(painted: Labels, model: CustomModel, layer: Layer | TaskLayer, labels: Labels) -> dict[str, int]:
     """Put a layer's structures over what is painted; a structure that was painted before is taken away first.
 
     Returns:
@@ -203,21 +249,57 @@ def _paint(painted: Labels, model: CustomModel, layer: Layer, labels: Labels) ->
 
 
 def _infer(
-    model: CustomModel, layer: Layer, image: PreparedImage, configuration: Configuration, resources: Resources
+    model: CustomModel,
+    layer: Layer | TaskLayer,
+    image: PreparedImage,
+    configuration: Configuration,
+    resources: Resources,
 ) -> tuple[Message, Labels]:
-    """nnU-Net's answer and the labels of one layer on the image's grid.
+    """The child's answer and the labels 1, 2, … of one layer on the image's grid.
 
     Raises:
-        WorkerError: nnU-Net failed, died or took too long.
+        WorkerError: the model failed, died or took too long.
         StageError: the labels do not lie on the image.
     """
     output = resources.scratch / f"{model.name}.nii"
+    if isinstance(layer, TaskLayer):
+        reply = infer_task(
+            layer.task,
+            image,
+            output,
+            split=layer.split and layer.task.can_split(image.grid.planes * image.grid.plane_spacing_mm),
+            weights=layer.weights,
+            section=configuration.segmentation,
+            timeout_s=configuration.custom_models.timeout_s,
+            resources=resources,
+        )
+    else:
+        reply = _infer_networks(model, layer, image, output, configuration, resources)
+    labels = read_labels(output, image.grid)
+    output.unlink()
+    if isinstance(layer, TaskLayer):
+        own = np.zeros(256, np.uint8)
+        own[list(layer.task_labels)] = np.arange(1, len(layer.labels) + 1)
+        labels = own[labels]
+    return reply, labels
+
+
+def _infer_networks(
+    model: CustomModel,
+    layer: Layer,
+    image: PreparedImage,
+    output: Path,
+    configuration: Configuration,
+    resources: Resources,
+) -> Message:
+    """Run the networks of a layer in a warm nnU-Net."""
     limit = configuration.segmentation.thread_limit or resources.threads
     request: Message = {
         "image": str(image.file),
         "output": str(output),
         "scratch": str(resources.scratch),
-        "networks": [{"model_folder": str(network.folder), **_options(network)} for network in layer.networks],
+        "networks": [{"model_folder": str(network.folder), **network.options()} for network in layer.networks],
+        "keep_largest": [list(labels) for labels in layer.keep_largest],
         "orientation": model.orientation,
         "device": resources.device,
         "threads": min(resources.threads, limit),
@@ -226,19 +308,7 @@ def _infer(
     def start() -> WorkerProcess:
         return start_nnunet(request["threads"], resources.logs, resources.device, resources.logger)
 
-    reply = ask("nnunet", start, request, configuration.custom_models.timeout_s, resources)
-    labels = read_labels(output, image.grid)
-    output.unlink()
-    return reply, labels
-
-
-def _options(network: ReadyNetwork) -> dict[str, Any]:
-    return {
-        "folds": list(network.folds),
-        "checkpoint": network.checkpoint,
-        "step_size": network.step_size,
-        "mirroring": network.mirroring,
-    }
+    return ask("nnunet", start, request, configuration.custom_models.timeout_s, resources)
 
 
 def _facts(model: CustomModel) -> dict[str, Any]:
@@ -249,16 +319,7 @@ def _facts(model: CustomModel) -> dict[str, Any]:
         "labels": {str(label): name for label, name in enumerate(model.labels, start=1)},
         "options": {
             "orientation": model.orientation,
-            "layers": [
-                {
-                    "alias": layer.alias,
-                    "networks": [
-                        {"alias": network.alias, **_options(network), "postprocessing": network.cleaning.as_facts()}
-                        for network in layer.networks
-                    ],
-                }
-                for layer in model.layers
-            ],
+            "layers": [layer.as_facts() for layer in model.layers],
         },
         "required_body_regions": list(model.required_body_regions),
     }

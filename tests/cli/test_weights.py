@@ -35,3 +35,15 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert "dataset 297 could not be fetched" in ended.stderr
     assert "copy its folder" in ended.stderr
+
+
+def test_tasks_of_custom_models_are_fetched_too(tmp_path: Path) -> None:
+    write_tiny_weights(tmp_path / "weights")
+    (tmp_path / "models" / "vessels").mkdir(parents=True)
+    (tmp_path / "models" / "vessels" / "custom_model.yaml").write_text(
+        "nnunet: {interface: totalsegmentator, networks: [{task: lung_vessels}]}"
+    )
+    options = ["--totalseg-fast", "--totalseg-weights", str(tmp_path / "weights")]
+    ended = weights(tmp_path, *options, "--config", "custom_models.enabled=true", "--config", "custom_models.root=models")
+    assert ended.returncode == 1
+    assert "dataset 258 could not be fetched" in ended.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import stat
+import time
 import zipfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -86,6 +87,27 @@ def test_what_a_killed_process_left_is_not_taken_for_weights(tmp_path: Path) -> 
     (tmp_path / "cache" / f".{digest[:16]}-abc").mkdir(parents=True)
     folder = unpacked(archive, cache=tmp_path / "cache")
     assert (folder / "x").read_bytes() == b"1"
+    assert archive.is_file()
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == [digest, f"{digest}.lock"]
+
+
+def test_a_process_killed_while_it_unpacks_leaves_no_weights(tmp_path: Path) -> None:
+    count = 4_000
+    archive = _archive(tmp_path / "a.zip", [(f"f{number}", b"x") for number in range(count)])
+    cache = tmp_path / "cache"
+    process = multiprocessing.get_context("spawn").Process(target=unpacked, args=(archive, "", cache))
+    process.start()
+    until = time.monotonic() + 60
+    while not list(cache.glob(".*/f99")) and time.monotonic() < until:
+        time.sleep(0.005)
+    process.kill()
+    process.join()
+    (left,) = (path for path in cache.iterdir() if path.is_dir())
+    assert left.name.startswith(".")
+    assert 0 < len(list(left.iterdir())) < count
+    folder = unpacked(archive, cache=cache)
+    assert len(list(folder.iterdir())) == count
+    assert not left.exists()
 
 
 def test_several_processes_unpack_it_once(tmp_path: Path) -> None:

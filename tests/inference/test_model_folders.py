@@ -12,10 +12,12 @@ import yaml
 
 from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model
 from rtpipeline.inference.model_description import CustomModelError, model_files, read_model_file
-from rtpipeline.inference.model_folders import CustomModel, ReadyNetwork, ready_model
+from rtpipeline.inference.model_folders import CustomModel, Layer, ReadyNetwork, ready_model
+from rtpipeline.inference.model_tasks import TaskLayer
 from rtpipeline.inference.postprocessing import Cleaning
 
 CODES = {"Left_Atrium": 150.0, "Right_Atrium": 250.0}
+KEEP_LARGEST = "remove_all_but_largest_component_from_segmentation"
 MODEL_FOLDER = "nnUNetTrainer__nnUNetPlans__3d_fullres"
 
 
@@ -42,7 +44,9 @@ def _ready(file: Path) -> CustomModel:
 
 def _network(file: Path) -> ReadyNetwork:
     """The only network of a model."""
-    ((network,),) = (layer.networks for layer in _ready(file).layers)
+    (layer,) = _ready(file).layers
+    assert isinstance(layer, Layer)
+    (network,) = layer.networks
     return network
 
 
@@ -98,12 +102,16 @@ def test_folders_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> N
     ("network", "nnunet", "words"),
     [
         ({}, {"interface": "nnunetv1"}, "nnU-Net v1 cannot run"),
-        ({}, {"interface": "totalsegmentator"}, "segmentation.extra_models"),
+        ({"task": "total"}, {}, "task of a network is not supported"),
+        ({"prompt": {"model": "x"}}, {}, "prompt of a network is not supported"),
+        ({"cascade_trainer": "x"}, {}, "cascade_trainer of a network is not supported"),
+        ({"label_order": []}, {}, "label_order of a network is missing"),
         ({}, {"interface": "other"}, "nnunet.interface"),
         ({"colour": "red"}, {}, "nnunet.networks.0.colour: Extra inputs"),
         ({}, {"ensemble": {"inputs": ["a"]}}, "ensemble.inputs names a; there are 603"),
         ({}, {"ensemble": {"command": "average.sh"}}, "ensemble.command 'average.sh'"),
-        ({}, {"ensemble": {"postprocessing_json": "x.json"}}, "postprocessing of an ensemble"),
+        ({}, {"ensemble": {"postprocessing_json": "x.json"}}, "x.json is not a postprocessing.json"),
+        ({}, {"ensemble": {"postprocessing": "postprocessing.pkl"}}, "name the postprocessing.json"),
         ({}, {"ensemble": {"label_order": ["a", "b"]}}, "do not have the same labels"),
         ({}, {"combine": {"order": ["603", "b"]}}, "combine names b"),
         ({"alias": "ensemble"}, {}, "alias of its own"),
@@ -132,6 +140,96 @@ def test_what_cannot_be_honoured_is_refused(
     assert str(file) in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            {"postprocessing_fns": [KEEP_LARGEST], "postprocessing_kwargs": [{"labels_or_regions": 3}]},
+            "labels that are",
+        ),
+        ({"postprocessing_fns": ["blur"], "postprocessing_kwargs": [{"labels_or_regions": 1}]}, "not known: blur"),
+        ({"postprocessing_fns": [KEEP_LARGEST], "postprocessing_kwargs": []}, "steps that are not known"),
+        ({"for_which_classes": [1]}, "is not a postprocessing.json of nnU-Net v2"),
+    ],
+)
+def test_postprocessing_that_is_not_understood_is_refused(
+    tmp_path: Path, trained: Path, content: dict[str, Any], words: str
+) -> None:
+    file = _write(tmp_path / "atria", {"weights": str(trained)}, ensemble={"postprocessing_json": "pp.json"})
+    (file.parent / "pp.json").write_text(json.dumps(content))
+    with pytest.raises(CustomModelError, match=words):
+        _ready(file)
+
+
+def test_nnunets_own_postprocessing_is_read(tmp_path: Path, trained: Path) -> None:
+    file = _write(tmp_path / "atria", {"weights": str(trained)}, ensemble={"postprocessing_json": "pp.json"})
+    steps = [{"labels_or_regions": [1, [2, 1]]}, {"labels_or_regions": 2}]
+    content = {"postprocessing_fns": [KEEP_LARGEST] * 2, "postprocessing_kwargs": steps, "input_folder": {}}
+    (file.parent / "pp.json").write_text(json.dumps(content))
+    ((layer,),) = (_ready(file).layers,)
+    assert isinstance(layer, Layer)
+    assert layer.keep_largest == ((1, 2, 1), (2,))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("weights")
+    for dataset in ("Dataset297_total", "Dataset299_body"):
+        (folder / dataset).mkdir()
+    return folder
+
+
+def _task(folder: Path, weights: Path, network: dict[str, Any], **nnunet: Any) -> CustomModel:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "custom_model.yaml"
+    file.write_text(yaml.safe_dump({"nnunet": {"interface": "totalsegmentator", "networks": [network], **nnunet}}))
+    return ready_model(file, read_model_file(file), weights)
+
+
+def test_a_task_of_totalsegmentator_is_a_network(tmp_path: Path, weights: Path) -> None:
+    network = {"task": "total", "label_order": ["Heart", "spleen"], "predict_args": "--fast --force_split"}
+    model = _task(tmp_path / "task", weights, network, command="TotalSegmentator")
+    (layer,) = model.layers
+    assert isinstance(layer, TaskLayer)
+    assert (layer.task.task, layer.task.fast, layer.split) == ("total", True, True)
+    assert model.labels == ("Heart", "spleen")
+    assert layer.task_labels == (51, 1)
+    assert [folder.name for folder in model.folders] == ["Dataset297_total"]
+    body = _task(tmp_path / "body", weights, {"id": "body"})
+    assert body.labels == ("body_trunc", "body_extremities")
+    for variable, path in (("TOTALSEG_WEIGHTS_PATH", "w"), ("TOTALSEG_HOME_DIR", "home")):
+        place = tmp_path / "own" / ("w" if path == "w" else "home/nnunet/results")
+        (place / "Dataset299_body").mkdir(parents=True)
+        (own,) = _task(tmp_path / "own", weights, {"task": "body"}, env={variable: path}).layers
+        assert isinstance(own, TaskLayer)
+        assert own.weights == place
+
+
+@pytest.mark.parametrize(
+    ("network", "nnunet", "words"),
+    [
+        ({"task": "totals"}, {}, "no task 'totals'; its tasks are abdominal_muscles"),
+        ({"task": "total_mr"}, {}, "task total_mr is for MR"),
+        ({"task": "lung_vessels"}, {}, r"weights of task lung_vessels \(datasets 258, 298\) are not in"),
+        ({"task": "body", "label_order": ["skin"]}, {}, "task body has no skin; it has body_trunc, body_extremities"),
+        ({"task": "lung_vessels", "predict_args": "--fast"}, {}, "lung_vessels has no fast variant"),
+        ({"task": "body", "predict_args": "--roi_subset x"}, {}, "argument --roi_subset is not supported"),
+        ({"task": "body", "folds": [0]}, {}, "folds of a TotalSegmentator task has no meaning"),
+        ({"task": "body"}, {"ensemble": {}}, "give no probabilities"),
+        (
+            {"task": "body"},
+            {"command": "nnUNetv2_predict"},
+            "command 'nnUNetv2_predict' is not one of TotalSegmentator",
+        ),
+    ],
+)
+def test_what_a_task_cannot_honour_is_refused(
+    tmp_path: Path, weights: Path, network: dict[str, Any], nnunet: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(CustomModelError, match=words):
+        _task(tmp_path, weights, network, **nnunet)
+
+
 def test_names_may_differ_from_the_training_in_case_and_punctuation(tmp_path: Path, trained: Path) -> None:
     file = _write(tmp_path / "atria", {"weights": str(trained), "label_order": ["left atrium", "RightAtrium"]})
     assert _ready(file).labels == ("left atrium", "RightAtrium")
@@ -155,7 +253,11 @@ def test_an_archive_is_unpacked_into_the_cache(tmp_path: Path, trained: Path, mo
 def test_networks_are_combined_in_the_given_order(tmp_path: Path, trained: Path) -> None:
     def layers(**nnunet: Any) -> list[tuple[str, list[str]]]:
         model = _ready(_several(tmp_path / "atria", trained, **nnunet))
-        return [(layer.alias, [network.alias for network in layer.networks]) for layer in model.layers]
+        return [
+            (layer.alias, [network.alias for network in layer.networks])
+            for layer in model.layers
+            if isinstance(layer, Layer)
+        ]
 
     assert layers() == [("one", ["one"]), ("two", ["two"])]
     assert layers(combine={"ordered_networks": ["two", "one"]}) == [("two", ["two"]), ("one", ["one"])]

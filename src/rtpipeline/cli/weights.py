@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from rtpipeline.cli.console import EXIT_FAILED, configuration_from, explained_errors
+from rtpipeline.cli.flags import Config, TotalsegFast, TotalsegWeights
+from rtpipeline.custom_models import tasks_of_models
 from rtpipeline.inference.tasks import missing_models, weights_folder
 from rtpipeline.segmentation import configured_tasks
 
@@ -21,26 +21,29 @@ _FETCH = (
 
 
 def command(
-    config: Annotated[list[str] | None, typer.Option(help="YAML file, or KEY=VALUE; repeatable.")] = None,
-    totalseg_weights: Annotated[Path | None, typer.Option(help="Folder to fetch them to.")] = None,
-    totalseg_fast: Annotated[bool, typer.Option("--totalseg-fast", help="Those of the 3 mm model.")] = False,
+    config: Config = None,
+    totalseg_weights: TotalsegWeights = None,
+    totalseg_fast: TotalsegFast = False,
 ) -> None:
-    """Fetch the weights of every TotalSegmentator task that the configuration asks for."""
+    """Fetch the weights of every TotalSegmentator task that the configuration or a custom model asks for."""
     flags = {"segmentation.weights": totalseg_weights, "segmentation.fast": True if totalseg_fast else None}
     configuration, _ = configuration_from(config or [], flags, os.environ)
     folder = weights_folder(configuration.segmentation.weights)
     with explained_errors():
-        tasks = configured_tasks(configuration.segmentation)
-    missing = sorted({model for task in tasks for model in missing_models(folder, task)})
-    for number, model in enumerate(missing, start=1):
-        typer.echo(f"dataset {model} ({number} of {len(missing)}) to {folder}")
-        variables = {**os.environ, "TOTALSEG_WEIGHTS_PATH": str(folder)}
+        tasks = [(task, folder) for task in configured_tasks(configuration.segmentation)]
+        tasks += tasks_of_models(configuration)
+    missing = sorted({(model, place) for task, place in tasks for model in missing_models(place, task)})
+    for number, (model, place) in enumerate(missing, start=1):
+        typer.echo(f"dataset {model} ({number} of {len(missing)}) to {place}")
+        variables = {**os.environ, "TOTALSEG_WEIGHTS_PATH": str(place)}
         fetched = subprocess.run([sys.executable, "-c", _FETCH, str(model)], env=variables, check=False)
         if fetched.returncode != 0:
             typer.echo(
                 f"rtpipeline: dataset {model} could not be fetched; try again where there is a network, or copy its "
-                f"folder from another machine into {folder}",
+                f"folder from another machine into {place}",
                 err=True,
             )
             raise typer.Exit(EXIT_FAILED)
-    typer.echo(f"the weights of {', '.join(task.task for task in tasks)} are in {folder}")
+    for place in dict.fromkeys(place for _, place in tasks):
+        names = dict.fromkeys(task.task for task, folder_of_task in tasks if folder_of_task == place)
+        typer.echo(f"the weights of {', '.join(names)} are in {place}")

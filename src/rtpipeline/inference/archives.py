@@ -87,6 +87,9 @@ def check_members(archive: zipfile.ZipFile) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
+    """Unpack while nobody else does; what a killed process left of the same archive goes away."""
+    for left in target.parent.glob(f".{target.name[:16]}-*"):
+        shutil.rmtree(left)
     working = Path(tempfile.mkdtemp(prefix=f".{target.name[:16]}-", dir=target.parent))
     try:
         with zipfile.ZipFile(archive) as content:

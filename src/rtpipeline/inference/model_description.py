@@ -68,12 +68,12 @@ class Ensemble(_Part):
 
     command: str = "nnUNetv2_ensemble"
     inputs: Words = ()
-    postprocessing: Any = _named(None, "postprocessing_json", "postprocessing")
+    postprocessing: Path | None = _named(None, "postprocessing_json", "postprocessing")
     labels: tuple[str, ...] = _named((), "label_order", "labels")
 
 
 class Network(_Part):
-    """One nnU-Net model folder and the names of its labels."""
+    """One nnU-Net model folder, or one task of TotalSegmentator, and the names of its labels."""
 
     id: Text = _named("", "id", "dataset")
     alias: str = _named("", "alias", "name")
@@ -82,14 +82,14 @@ class Network(_Part):
     dataset_directory: Path | None = _named(None, "dataset_directory", "dataset_dir")
     source_directory: Path | None = _named(None, "source_directory", "source_dir")
     checkpoint: str = _named(DEFAULT_CHECKPOINT, "checkpoint", "checkpoint_path")
-    labels: tuple[str, ...] = _named(..., "label_order", "structures", "labels")
+    labels: tuple[str, ...] = _named((), "label_order", "structures", "labels")
     configuration: str = _named("", "architecture", "model")
     trainer: str = ""
     plans: str = "nnUNetPlans"
     folds: Words | None = None
     predict_args: Words = _named((), "predict_args", "extra_args")
     env: dict[str, str] = {}
-    task: Any = None
+    task: str = ""
     cascade_trainer: Any = None
     prompt: Any = None
     postprocessing: Postprocessing = Postprocessing()
@@ -105,7 +105,7 @@ class Nnunet(_Part):
     interface: Literal["nnunetv2", "nnunetv2_modelfolder", "nnunetv1", "totalsegmentator", "medsam_boxprompt"] = (
         "nnunetv2"
     )
-    command: str = "nnUNetv2_predict"
+    command: str = ""
     model: str = "3d_fullres"
     folds: Words = ("all",)
     env: dict[str, str] = {}

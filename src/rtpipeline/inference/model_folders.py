@@ -1,33 +1,46 @@
-"""A user's own models, ready to run: the nnU-Net v2 model folders that a `custom_model.yaml` names."""
+"""A user's own models, ready to run: the nnU-Net v2 model folders and tasks that a `custom_model.yaml` names."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rtpipeline.inference.archives import ArchiveError, unpacked
 from rtpipeline.inference.body_regions import REGIONS
+from rtpipeline.inference.label_names import plain
 from rtpipeline.inference.model_description import (
     ENSEMBLE,
     CustomModelError,
     CustomModelFile,
+    Ensemble,
     Network,
     Nnunet,
 )
-from rtpipeline.inference.postprocessing import Cleaning
+from rtpipeline.inference.model_tasks import TaskLayer, named_tasks, task_layer
+from rtpipeline.inference.postprocessing import Cleaning, merged
+from rtpipeline.inference.tasks import dataset_folder, weights_folder
 
 MOST_LABELS = 255
 
 _REFUSED_INTERFACES = {
     "nnunetv1": "nnU-Net v1 cannot run beside nnU-Net v2; train or convert the model with nnU-Net v2",
-    "totalsegmentator": "name the task in segmentation.extra_models instead",
     "medsam_boxprompt": "models that need a prompt are not supported",
 }
-_COMMANDS = ("nnUNetv2_predict", "nnUNetv2_predict_from_modelfolder")
+_COMMANDS = {
+    "nnunetv2": ("", "nnUNetv2_predict", "nnUNetv2_predict_from_modelfolder"),
+    "nnunetv2_modelfolder": ("", "nnUNetv2_predict", "nnUNetv2_predict_from_modelfolder"),
+    "totalsegmentator": ("", "TotalSegmentator"),
+}
 _ENSEMBLE_COMMANDS = ("nnUNetv2_ensemble", "nnUNet_ensemble")
+_NNUNET_VARIABLES = ("nnUNet_results", "nnUNet_raw", "nnUNet_preprocessed")
+_VARIABLES = {
+    "nnunetv2": _NNUNET_VARIABLES,
+    "nnunetv2_modelfolder": _NNUNET_VARIABLES,
+    "totalsegmentator": (*_NNUNET_VARIABLES, "TOTALSEG_HOME_DIR", "TOTALSEG_WEIGHTS_PATH"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,15 @@ class ReadyNetwork:
     mirroring: bool
     cleaning: Cleaning
 
+    def options(self) -> dict[str, Any]:
+        """How it is run, JSON-ready."""
+        return {
+            "folds": list(self.folds),
+            "checkpoint": self.checkpoint,
+            "step_size": self.step_size,
+            "mirroring": self.mirroring,
+        }
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -61,11 +83,31 @@ class Layer:
 
     alias: str
     networks: tuple[ReadyNetwork, ...]
+    keep_largest: tuple[tuple[int, ...], ...] = ()
+    """nnU-Net's own postprocessing, step by step: of these labels together only the largest connected part stays."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Names of the labels 1, 2, …; all networks have the same."""
         return self.networks[0].labels
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The model folders that are loaded."""
+        return tuple(network.folder for network in self.networks)
+
+    @property
+    def cleaning(self) -> Cleaning:
+        """What is done to each of its structures."""
+        return merged(network.cleaning for network in self.networks)
+
+    def as_facts(self) -> dict[str, Any]:
+        """JSON-ready, for the label map."""
+        networks = [
+            {"alias": network.alias, **network.options(), "postprocessing": network.cleaning.as_facts()}
+            for network in self.networks
+        ]
+        return {"alias": self.alias, "networks": networks, "keep_largest": [list(step) for step in self.keep_largest]}
 
 
 @dataclass(frozen=True)
@@ -81,7 +123,7 @@ class CustomModel:
     """
 
     name: str
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer | TaskLayer, ...]
     orientation: str
     required_body_regions: tuple[str, ...]
     min_region_confidence: float
@@ -94,11 +136,16 @@ class CustomModel:
     @property
     def folders(self) -> list[Path]:
         """The model folders that are loaded."""
-        return list(dict.fromkeys(network.folder for layer in self.layers for network in layer.networks))
+        return list(dict.fromkeys(folder for layer in self.layers for folder in layer.folders))
 
 
-def ready_model(file: Path, described: CustomModelFile) -> CustomModel:
+def ready_model(file: Path, described: CustomModelFile, weights: Path | None = None) -> CustomModel:
     """Find the weights of a model and hold its labels against those it was trained with.
+
+    Args:
+        file: the model's `custom_model.yaml`.
+        described: its content.
+        weights: the configured folder of TotalSegmentator's weights; None for TotalSegmentator's own.
 
     Raises:
         CustomModelError: it asks for something that is not supported, its weights are not there, or its labels are
@@ -106,13 +153,9 @@ def ready_model(file: Path, described: CustomModelFile) -> CustomModel:
     """
     nnunet = described.nnunet
     _only_supported(file, nnunet)
-    aliases = [network.alias or network.id or f"network{number}" for number, network in enumerate(nnunet.networks, 1)]
-    if len({*aliases, ENSEMBLE}) != len(aliases) + 1:
+    networks = dict(_with_aliases(nnunet))
+    if len({*networks, ENSEMBLE}) != len(nnunet.networks) + 1:
         raise CustomModelError(f"{file}: each network needs an alias of its own, other than {ENSEMBLE!r}")
-    networks = {
-        alias: _ready_network(file, alias, nnunet, network)
-        for alias, network in zip(aliases, nnunet.networks, strict=True)
-    }
     regions = tuple(region.upper() for region in described.required_body_regions)
     if unknown := sorted(set(regions) - set(REGIONS)):
         raise CustomModelError(
@@ -120,13 +163,53 @@ def ready_model(file: Path, described: CustomModelFile) -> CustomModel:
         )
     model = CustomModel(
         name=described.name,
-        layers=_layers(file, nnunet, networks),
+        layers=_layers(file, nnunet, _single_layers(file, nnunet, networks, weights_folder(weights))),
         orientation=nnunet.image_orientation,
         required_body_regions=regions,
         min_region_confidence=described.min_region_confidence,
     )
     _check_names(file, model.labels)
     return model
+
+
+def named_weights(file: Path, described: CustomModelFile, weights: Path | None = None) -> list[Path]:
+    """The archives, model folders and datasets of TotalSegmentator that a `custom_model.yaml` names.
+
+    Args:
+        file: the model's `custom_model.yaml`.
+        described: its content.
+        weights: as for `ready_model`.
+
+    Raises:
+        CustomModelError: a task of TotalSegmentator does not exist or cannot be used.
+    """
+    datasets = [
+        dataset_folder(folder, model) or folder / f"Dataset{model:03d}"
+        for task, folder in named_tasks(file, described, weights_folder(weights))
+        for model in task.models
+    ]
+    networks = described.nnunet.networks
+    given = [path for network in networks for path in (network.weights, network.source_directory) if path]
+    return [*datasets, *(file.parent / path for path in given)]
+
+
+def _single_layers(
+    file: Path, nnunet: Nnunet, networks: Mapping[str, Network], weights: Path
+) -> dict[str, Layer | TaskLayer]:
+    """A layer for each network, by its alias."""
+    if nnunet.interface == "totalsegmentator":
+        return {
+            alias: task_layer(file, alias, network, {**nnunet.env, **network.env}, weights)
+            for alias, network in networks.items()
+        }
+    return {alias: Layer(alias, (_ready_network(file, alias, nnunet, network),)) for alias, network in networks.items()}
+
+
+def _with_aliases(nnunet: Nnunet) -> list[tuple[str, Network]]:
+    return [
+        (network.alias or network.id or network.task or f"network{number}", network)
+        for number, network in enumerate(nnunet.networks, 1)
+    ]
 
 
 def _ready_network(file: Path, alias: str, nnunet: Nnunet, network: Network) -> ReadyNetwork:
@@ -147,22 +230,17 @@ def _ready_network(file: Path, alias: str, nnunet: Nnunet, network: Network) -> 
     )
 
 
-def _layers(file: Path, nnunet: Nnunet, networks: dict[str, ReadyNetwork]) -> tuple[Layer, ...]:
+def _layers(file: Path, nnunet: Nnunet, layers: dict[str, Layer | TaskLayer]) -> tuple[Layer | TaskLayer, ...]:
     """The order that the file gives, with the ensemble first where it is not named.
 
     Without an order: the ensemble, then the networks that are not in it, as they are listed.
     """
-    layers = {alias: Layer(alias, (network,)) for alias, network in networks.items()}
+    networks = tuple(layers)
     inputs: Sequence[str] = ()
     if nnunet.ensemble is not None:
-        inputs = nnunet.ensemble.inputs or tuple(networks)
+        inputs = nnunet.ensemble.inputs or networks
         _known(file, "ensemble.inputs", inputs, networks)
-        layers[ENSEMBLE] = Layer(ENSEMBLE, tuple(networks[alias] for alias in inputs))
-        different = {tuple(map(_plain, network.labels)) for network in layers[ENSEMBLE].networks}
-        if nnunet.ensemble.labels:
-            different.add(tuple(map(_plain, nnunet.ensemble.labels)))
-        if len(different) > 1:
-            raise CustomModelError(f"{file}: the networks of the ensemble do not have the same labels")
+        layers = {**layers, ENSEMBLE: _ensemble(file, nnunet.ensemble, [layers[alias] for alias in inputs])}
     order = list(nnunet.combine.order)
     _known(file, "combine", order, layers)
     if not order:
@@ -173,6 +251,51 @@ def _layers(file: Path, nnunet: Nnunet, networks: dict[str, ReadyNetwork]) -> tu
     if unused:
         raise CustomModelError(f"{file}: nothing uses {', '.join(unused)}; name it in combine, or take it out")
     return tuple(layers[alias] for alias in order)
+
+
+def _ensemble(file: Path, ensemble: Ensemble, layers: Sequence[Layer | TaskLayer]) -> Layer:
+    """The networks of several layers as one, whose probabilities are averaged."""
+    networks = tuple(network for layer in layers if isinstance(layer, Layer) for network in layer.networks)
+    if len(networks) != len(layers):
+        raise CustomModelError(f"{file}: TotalSegmentator's tasks give no probabilities that an ensemble could average")
+    different = {tuple(map(plain, network.labels)) for network in networks}
+    if ensemble.labels:
+        different.add(tuple(map(plain, ensemble.labels)))
+    if len(different) > 1:
+        raise CustomModelError(f"{file}: the networks of the ensemble do not have the same labels")
+    return Layer(ENSEMBLE, networks, _nnunet_postprocessing(file, ensemble.postprocessing, len(networks[0].labels)))
+
+
+def _nnunet_postprocessing(file: Path, given: Path | None, labels: int) -> tuple[tuple[int, ...], ...]:
+    """The steps of a `postprocessing.json` that nnU-Net v2 found best; its only kind keeps the largest part.
+
+    Raises:
+        CustomModelError: it is not that file, or has a step or label that is not known.
+    """
+    if given is None:
+        return ()
+    path = file.parent / given
+    if path.suffix != ".json":
+        raise CustomModelError(
+            f"{file}: {given} may hold any program; name the postprocessing.json that nnU-Net v2 wrote beside it"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        kinds, arguments = content["postprocessing_fns"], content["postprocessing_kwargs"]
+        steps = tuple(tuple(_flat(one["labels_or_regions"])) for one in arguments)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CustomModelError(f"{file}: {path} is not a postprocessing.json of nnU-Net v2 ({error!r})") from error
+    known = set(range(1, labels + 1))
+    if len(kinds) != len(steps) or set(kinds) - {"remove_all_but_largest_component_from_segmentation"}:
+        raise CustomModelError(f"{file}: {path} has steps that are not known: {', '.join(map(str, kinds))}")
+    if any(set(arguments_of) - {"labels_or_regions"} for arguments_of in arguments) or set(sum(steps, ())) - known:
+        raise CustomModelError(f"{file}: {path} has arguments or labels that are not those of this model")
+    return steps
+
+
+def _flat(labels: Any) -> list[int]:
+    """Labels of a label, a region, or a list of both."""
+    return [label for part in labels for label in _flat(part)] if isinstance(labels, list) else [int(labels)]
 
 
 def _known(file: Path, key: str, names: Sequence[str], known: Iterable[str]) -> None:
@@ -188,15 +311,14 @@ def _only_supported(file: Path, nnunet: Nnunet) -> None:
         raise CustomModelError(f"{file}: interface {nnunet.interface}: {_REFUSED_INTERFACES[nnunet.interface]}")
     if not nnunet.networks:
         raise CustomModelError(f"{file}: networks is empty")
-    if nnunet.ensemble is not None and nnunet.ensemble.postprocessing:
-        raise CustomModelError(f"{file}: postprocessing of an ensemble is not supported; take it out")
     if nnunet.ensemble is not None and Path(nnunet.ensemble.command).name not in _ENSEMBLE_COMMANDS:
         raise CustomModelError(f"{file}: ensemble.command {nnunet.ensemble.command!r} is not {_ENSEMBLE_COMMANDS[0]}")
-    if Path(nnunet.command).name not in _COMMANDS:
-        raise CustomModelError(f"{file}: command {nnunet.command!r} is not one of {', '.join(_COMMANDS)}")
-    known = {"nnUNet_results", "nnUNet_raw", "nnUNet_preprocessed"}
+    commands, variables = _COMMANDS[nnunet.interface], _VARIABLES[nnunet.interface]
+    if Path(nnunet.command).name not in commands:
+        raise CustomModelError(f"{file}: command {nnunet.command!r} is not one of {', '.join(commands[1:])}")
     for network in nnunet.networks:
-        unsupported = [key for key in ("task", "cascade_trainer", "prompt") if getattr(network, key)]
+        unsupported = [key for key in ("cascade_trainer", "prompt") if getattr(network, key)]
+        unsupported += ["task"] if network.task and nnunet.interface != "totalsegmentator" else []
         rule = network.postprocessing
         unsupported += [
             f"postprocessing.{key}"
@@ -205,8 +327,8 @@ def _only_supported(file: Path, nnunet: Nnunet) -> None:
         ]
         if unsupported:
             raise CustomModelError(f"{file}: {', '.join(unsupported)} of a network is not supported; take it out")
-        if unknown := sorted({*nnunet.env, *network.env} - known):
-            raise CustomModelError(f"{file}: env has {', '.join(unknown)}; only {', '.join(sorted(known))} are used")
+        if unknown := sorted({*nnunet.env, *network.env} - set(variables)):
+            raise CustomModelError(f"{file}: env has {', '.join(unknown)}; only {', '.join(variables)} are used")
 
 
 def _model_folder(file: Path, nnunet: Nnunet, network: Network) -> Path:
@@ -250,6 +372,8 @@ def _with_plans(place: Path, pattern: str) -> list[Path]:
 
 def _check_labels(file: Path, folder: Path, labels: tuple[str, ...]) -> None:
     """Label names may differ from those of the training in case and punctuation, but not in order or number."""
+    if not labels:
+        raise CustomModelError(f"{file}: label_order of a network is missing; it names the labels of dataset.json")
     try:
         dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         trained, channels = dict(dataset["labels"]), len(dataset["channel_names"])
@@ -261,8 +385,8 @@ def _check_labels(file: Path, folder: Path, labels: tuple[str, ...]) -> None:
         raise CustomModelError(f"{file}: region-based models (labels that are lists) are not supported")
     names = {int(label): name for name, label in trained.items() if int(label) != 0}
     in_order = tuple(names[label] for label in sorted(names))
-    if sorted(names) != list(range(1, len(names) + 1)) or [_plain(name) for name in in_order] != [
-        _plain(name) for name in labels
+    if sorted(names) != list(range(1, len(names) + 1)) or [plain(name) for name in in_order] != [
+        plain(name) for name in labels
     ]:
         raise CustomModelError(
             f"{file}: labels {', '.join(labels)} are not those of {folder / 'dataset.json'}: {', '.join(in_order)}"
@@ -273,12 +397,8 @@ def _check_labels(file: Path, folder: Path, labels: tuple[str, ...]) -> None:
 def _check_names(file: Path, labels: tuple[str, ...]) -> None:
     if len(labels) > MOST_LABELS:
         raise CustomModelError(f"{file}: more than {MOST_LABELS} labels are not supported")
-    if len({_plain(name) for name in labels}) != len(labels):
+    if len({plain(name) for name in labels}) != len(labels):
         raise CustomModelError(f"{file}: two labels differ only in case or punctuation")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _folds(file: Path, folder: Path, asked: tuple[str, ...], checkpoint: str) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ class Predictor:
                 for temporary files), `networks` (for each: `model_folder` with `plans.json`, `folds` as names after
                 `fold_`, `checkpoint` as file name in each fold, `step_size`, `mirroring`), `orientation` (three
                 letters, for example `LAS`: the patient directions of rising x, y and z index of the images that the
-                model was trained on), `device` (`cpu`, `mps`, `gpu:N`), `threads`.
+                model was trained on), `keep_largest` (lists of labels: of each list's labels together only the
+                largest connected part stays, one list after another), `device` (`cpu`, `mps`, `gpu:N`), `threads`.
 
         Returns:
             `seconds`, `versions`, `weights_digest` (of all model folders), `device`.
@@ -73,6 +74,13 @@ class Predictor:
             nibabel.save(turned_to(image, request["orientation"]), turned)
             labels = nibabel.Nifti1Image.from_filename(self._labels(turned, request))
             values = np.asanyarray(turned_to(labels, own).dataobj).astype(np.uint8)
+        if request["keep_largest"]:
+            from nnunetv2.postprocessing.remove_connected_components import (
+                remove_all_but_largest_component_from_segmentation,
+            )
+
+            for together in request["keep_largest"]:
+                values = remove_all_but_largest_component_from_segmentation(values, together)
         nibabel.save(nibabel.Nifti1Image(values, image.affine), request["output"])
 
     def _labels(self, image: Path, request: Message) -> Path:

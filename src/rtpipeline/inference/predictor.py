@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import pickle
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("TotalSegmentator", "nnunetv2", "torch")
 
@@ -41,7 +44,10 @@ def predictor_class(limits: Limits, loaded: dict[Any, dict[str, Any]]) -> type[A
         loaded: models that were loaded before; filled further. A changed checkpoint file is loaded again.
     """
     import torch
+    from nnunetv2.inference import predict_from_raw_data
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    predict_from_raw_data.recursive_find_python_class = _trainer_or_nnunets_own
 
     class WarmPredictor(nnUNetPredictor):
         def initialize_from_trained_model_folder(
@@ -86,6 +92,21 @@ def predictor_class(limits: Limits, loaded: dict[Any, dict[str, Any]]) -> type[A
             )
 
     return WarmPredictor
+
+
+def _trainer_or_nnunets_own(folder: str, name: str, module: str) -> Any:
+    """The trainer of this name; nnU-Net's own where the model was trained by one that is not installed.
+
+    Only the network is built by it, after the model's plans; one that does not fit the weights is refused when they are
+    loaded.
+    """
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    trainer = recursive_find_python_class(folder, name, module)
+    if trainer is None:
+        logger.warning("trainer %s is not installed; its network is built as nnUNetTrainer does", name)
+    return trainer or nnUNetTrainer
 
 
 def list_cases(folder: Path, file_ending: str) -> list[list[str]]:

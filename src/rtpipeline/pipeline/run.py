@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from rtpipeline import __version__, segmentation
+from rtpipeline import __version__, custom_models, segmentation
 from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, ConfigurationError
 from rtpipeline.course import CohortFiles, Course
@@ -311,6 +311,9 @@ def _no_courses_message(organized: OrganizeResult, cohort: CohortFiles) -> str:
         f"no course was found in {organized.files_total} files: none of them is usable DICOM of a CT, MR, PET, "
         f"structure set, plan or dose; {cohort.table('unused_files')} gives the reason for each file"
     )
+    if any(stage.name == "custom_models" for stage in plan.stages):
+        for message in custom_models.unusable_models(configuration):
+            logger.warning("a custom model will fail: %s", message)
 
 
 def _stage_seconds(courses: Sequence[Course]) -> dict[str, float]:
