@@ -36,7 +36,7 @@ from rtpipeline.dicom.values import (
     items,
 )
 
-HEADER_VERSION = 2
+HEADER_VERSION = 3
 """Counts up when `read_header` reads more or otherwise, so that stored headers are read again."""
 
 IMAGE_MODALITIES = ("CT", "MR", "PT")

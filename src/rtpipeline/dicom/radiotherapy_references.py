@@ -277,11 +277,12 @@ def _box_mm(dataset: Dataset) -> tuple[float, ...]:
         return ()
     along_row, along_column = np.asarray(orientation).reshape(2, 3)
     across = np.cross(along_row, along_column)
-    depth = float(offsets[-1] - offsets[0])
-    edges = (along_row * spacing[1] * (columns - 1), along_column * spacing[0] * (rows - 1), across * depth)
-    corners = [
-        np.asarray(origin) + a * edges[0] + b * edges[1] + c * edges[2] for a in (0, 1) for b in (0, 1) for c in (0, 1)
-    ]
+    depths = offsets - offsets[0]
+    if abs(offsets[0]) > 1e-3 and across[2] < 0:
+        depths = -depths  # absolute z coordinates, which a normal towards the feet counts down
+    edges = (along_row * spacing[1] * (columns - 1), along_column * spacing[0] * (rows - 1))
+    ends = [across * float(depth) for depth in (depths.min(), depths.max())]
+    corners = [np.asarray(origin) + a * edges[0] + b * edges[1] + end for a in (0, 1) for b in (0, 1) for end in ends]
     low, high = np.min(corners, axis=0), np.max(corners, axis=0)
     return tuple(round(float(value), 3) for value in (*low, *high))
 

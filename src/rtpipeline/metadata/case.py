@@ -112,10 +112,10 @@ def _patient(course: Course, content: CourseContent, *, identifiers: bool) -> Ro
 
 
 def _used(course: Course) -> tuple[Plan, ...]:
-    """The plans that the course's dose is of; all of them where the dose names none."""
-    description = course.description
-    used = [plan for plan in description.plans if plan.sop_instance_uid in description.dose_decision.used_plan_uids]
-    return tuple(used) or description.plans
+    """The plans that the course's dose is of; the only plan where that is undecided, never all of several."""
+    plans = course.description.plans
+    used = course.description.dose_decision.used_plan_uids
+    return plans if len(plans) == 1 else tuple(plan for plan in plans if plan.sop_instance_uid in used)
 
 
 def _plans(course: Course, content: CourseContent, *, identifiers: bool) -> Row:

@@ -7,8 +7,9 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, OrganizeSection
@@ -16,17 +17,19 @@ from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize.description import CoursePlan, plan_course, with_other_contents
 from rtpipeline.organize.duplicates import Unused, distinct_files
 from rtpipeline.organize.grouping import courses_of
-from rtpipeline.organize.index import DAMAGED, IndexedFile, build_index
-from rtpipeline.organize.materialise import Writing, write_course
+from rtpipeline.organize.index import DAMAGED, Index, IndexedFile, build_index
+from rtpipeline.organize.materialise import InputFileError, Writing, write_course
 from rtpipeline.organize.overrides import CourseOverride, read_overrides
 from rtpipeline.organize.patients import patients_of
 from rtpipeline.organize.pseudonymise import KeyFiles, Pseudonyms, key_of, pseudonyms_for
 from rtpipeline.outcome import StageError
+from rtpipeline.pseudonyms import Key
 from rtpipeline.tables.definitions.organize import UNUSED_FILES
 from rtpipeline.tables.parquet import write_parquet
 
 MANIFEST_VERSION = 1
 FILTERED = "filtered"
+FAILED = "failed"
 OWNER_ONLY = 0o600
 """Permissions of what lies beside a key file."""
 
@@ -41,6 +44,7 @@ class OrganizeResult:
         files_total: files below the input folder.
         changed: whether any course or the manifest was changed.
         warnings: what a user should know about the cohort as a whole.
+        failures: why a course could not be written, by `patient/course`; it is in no manifest.
         pseudonyms: what stands for what, where identifiers are replaced.
     """
 
@@ -49,6 +53,7 @@ class OrganizeResult:
     files_total: int
     changed: bool
     warnings: tuple[str, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
     pseudonyms: Pseudonyms | None = None
 
 
@@ -61,6 +66,7 @@ def organize(
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
     report_progress: Callable[[int, int], None],
     cancelled: threading.Event,
+    force: bool = False,
 ) -> OrganizeResult:
     """Make courses of every DICOM file below `dicom_root`.
 
@@ -75,15 +81,17 @@ def organize(
         logger: gets one line per course that is written.
         report_progress: called with (files looked at, files in all).
         cancelled: ends the work with a `StageError`.
+        force: read every header and copy every file again, and take from courses the images that the input lost.
 
     Raises:
         StageError: the input cannot be listed or read, the output cannot be written, or the work was cancelled.
     """
     _require_separate(dicom_root, cohort)
     settings = configuration.organize
-    key_file = settings.pseudonymize
-    key = key_of(cohort, key_file)
-    stored = KeyFiles(key_file).index(cohort.folder) if key_file is not None else cohort.index
+    key = key_of(cohort, settings.pseudonymize)
+    stored = cohort.index if settings.pseudonymize is None else KeyFiles(settings.pseudonymize).index(cohort.folder)
+    if force:
+        stored.unlink(missing_ok=True)
     index = build_index(
         dicom_root,
         stored,
@@ -93,39 +101,82 @@ def organize(
         cancelled=cancelled,
     )
     earlier = _courses_of_manifest(cohort)
-    known_names = {(patient, name.rsplit("_", 1)[1]): name for patient, name in earlier}
-    overrides = read_overrides(settings.overrides)
-    pseudonyms = None
-    if key is not None and key_file is not None:
-        stored.chmod(OWNER_ONLY)
-        planned = _all_courses(index.files, settings, {}, {})
-        pseudonyms = pseudonyms_for(key, key_file, index, planned[0], dicom_root)
-        if overrides:
-            decisions = pseudonyms.original_decisions(overrides, planned[0], known_names)
-            planned = _all_courses(index.files, settings, {}, decisions)
-        plans, unused, warnings = pseudonyms.told(planned, known_names)
+    if key is None:
+        planned = _all_courses(index.files, settings, _names(earlier), read_overrides(settings.overrides))
+        pseudonyms = None
     else:
-        plans, unused, warnings = _all_courses(index.files, settings, known_names, overrides)
-    plans, unused = _wanted(plans, unused, settings.course_filter)
+        stored.chmod(OWNER_ONLY)
+        planned, pseudonyms = _pseudonymised(key, index, settings, _names(earlier), dicom_root)
+    plans, unused = _wanted(planned.plans, planned.unused, settings.course_filter)
     plans = _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
-    writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms)
-    courses: list[Course] = []
-    changed = False
-    for plan in plans:
-        course, written = write_course(plan, writing)
-        courses.append(course)
-        changed |= written
-        if written:
-            logger.info("%s: %s", course.key, _summary(plan))
-    made = {plan.key for plan in plans}
-    warnings += [
-        f"{patient}/{name}: of an earlier run, and no longer made from this input; its folder was left as it is"
+    writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms, force)
+    made = _write_courses(plans, writing, logger)
+    keys = {plan.key for plan in plans}
+    gone = [
+        f"{patient}/{name}: of an earlier run, and no longer made from this input; its folder was left as it was"
         for patient, name in earlier
-        if f"{patient}/{name}" not in made
+        if f"{patient}/{name}" not in keys
     ]
-    changed |= _write_manifest(cohort, plans)
-    _write_unused(cohort, unused, pseudonyms)
-    return OrganizeResult(tuple(courses), index.files_read, len(index.files), changed, tuple(warnings), pseudonyms)
+    changed = _write_manifest(cohort, made.plans)
+    _write_unused(cohort, _without_used([*made.unused, *unused], made.plans), pseudonyms)
+    return OrganizeResult(
+        courses=tuple(made.courses),
+        files_read=index.files_read,
+        files_total=len(index.files),
+        changed=changed or made.changed,
+        warnings=(*planned.warnings, *made.warnings, *gone),
+        failures=made.failures,
+        pseudonyms=pseudonyms,
+    )
+
+
+@dataclass
+class _Made:
+    """What became of the courses that were to be written."""
+
+    courses: list[Course] = field(default_factory=list)
+    plans: list[CoursePlan] = field(default_factory=list)
+    unused: list[Unused] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    changed: bool = False
+
+
+def _write_courses(
+    plans: Iterable[CoursePlan], writing: Writing, logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+) -> _Made:
+    """Write each course; a file of the input that cannot be copied takes only its own courses away."""
+    made = _Made()
+    for plan in plans:
+        try:
+            written = write_course(plan, writing)
+        except InputFileError as error:
+            logger.error("%s: not organized: %s", plan.key, error.reason)
+            made.failures[plan.key] = error.reason
+            reason = f"its course {plan.key} could not be written: {error.reason}"
+            made.unused += [Unused(file, FAILED, reason) for file in plan.files.values()]
+            continue
+        made.courses.append(written.course)
+        made.plans.append(written.plan)
+        made.unused += written.unused
+        made.warnings += [written.warning] if written.warning else []
+        made.changed |= written.changed
+        if written.changed:
+            logger.info("%s: %s", plan.key, _summary(plan))
+    return made
+
+
+def _pseudonymised(
+    key: Key, index: Index, settings: OrganizeSection, known_names: Mapping[tuple[str, str], str], root: Path
+) -> tuple[Planned, Pseudonyms]:
+    """Courses that are decided with the original identifiers and told without them."""
+    assert settings.pseudonymize is not None
+    planned = _all_courses(index.files, settings, {}, {})
+    pseudonyms = pseudonyms_for(key, settings.pseudonymize, index, planned.plans, root)
+    if overrides := read_overrides(settings.overrides):
+        decisions = pseudonyms.original_decisions(overrides, planned.plans, known_names)
+        planned = _all_courses(index.files, settings, {}, decisions)
+    return Planned(*pseudonyms.told(planned, known_names)), pseudonyms
 
 
 def preview_courses(
@@ -151,10 +202,18 @@ def preview_courses(
         cancelled=threading.Event(),
         store=False,
     )
-    known_names = {(patient, name.rsplit("_", 1)[1]): name for patient, name in _courses_of_manifest(cohort)}
     settings = configuration.organize
-    plans, _, _ = plan_courses(index.files, settings, known_names, read_overrides(settings.overrides))
+    overrides = read_overrides(settings.overrides)
+    plans = plan_courses(index.files, settings, _names(_courses_of_manifest(cohort)), overrides).plans
     return _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
+
+
+class Planned(NamedTuple):
+    """Courses as they are to be written, the files that none of them takes, and warnings about the whole input."""
+
+    plans: Sequence[CoursePlan]
+    unused: Sequence[Unused]
+    warnings: Sequence[str]
 
 
 def plan_courses(
@@ -162,7 +221,7 @@ def plan_courses(
     settings: OrganizeSection,
     known_names: Mapping[tuple[str, str], str],
     overrides: Mapping[str, CourseOverride],
-) -> tuple[list[CoursePlan], list[Unused], list[str]]:
+) -> Planned:
     """The courses of an indexed input, with nothing written.
 
     Args:
@@ -170,12 +229,10 @@ def plan_courses(
         settings: how courses are formed and which are wanted.
         known_names: names that courses have from earlier runs, by (patient folder, digest).
         overrides: what the user decided about doses, by `patient/course`.
-
-    Returns:
-        The courses, the files that none of them takes, and warnings about the input as a whole.
     """
-    plans, unused, warnings = _all_courses(files, settings, known_names, overrides)
-    return *_wanted(plans, unused, settings.course_filter), warnings
+    planned = _all_courses(files, settings, known_names, overrides)
+    plans, unused = _wanted(planned.plans, planned.unused, settings.course_filter)
+    return Planned(plans, _without_used(unused, plans), planned.warnings)
 
 
 def _all_courses(
@@ -183,7 +240,7 @@ def _all_courses(
     settings: OrganizeSection,
     known_names: Mapping[tuple[str, str], str],
     overrides: Mapping[str, CourseOverride],
-) -> tuple[list[CoursePlan], list[Unused], list[str]]:
+) -> Planned:
     """As `plan_courses`, whichever courses are wanted."""
     distinct = distinct_files(files)
     unused = [Unused(file, file.problem_kind, file.problem) for file in files if file.problem_kind]
@@ -201,13 +258,13 @@ def _all_courses(
             plans.append(with_other_contents(plan, distinct.other_contents))
     unknown = overrides.keys() - {plan.key for plan in plans}
     warnings = [f"organize.overrides: there is no course {key}" for key in sorted(unknown)]
-    return plans, unused, [*distinct.warnings, *warnings]
+    return Planned(plans, unused, [*distinct.warnings, *warnings])
 
 
 def _wanted(
     plans: Sequence[CoursePlan], unused: Sequence[Unused], patterns: Sequence[str]
 ) -> tuple[list[CoursePlan], list[Unused]]:
-    """The courses that are wanted, and the files that none of them takes."""
+    """The courses that are wanted, and the files of the others with those that no course takes anyway."""
     unused = list(unused)
     wanted: list[CoursePlan] = []
     for plan in plans:
@@ -216,7 +273,7 @@ def _wanted(
         else:
             reason = f"its course {plan.key} is not wanted by organize.course_filter"
             unused += [Unused(file, FILTERED, reason) for file in plan.files.values()]
-    return wanted, _without_used(unused, wanted)
+    return wanted, unused
 
 
 def _require_separate(dicom_root: Path, cohort: CohortFiles) -> None:
@@ -233,6 +290,11 @@ def _courses_of_manifest(cohort: CohortFiles) -> list[tuple[str, str]]:
     except FileNotFoundError:
         return []
     return [(entry["patient"], entry["course"]) for entry in entries]
+
+
+def _names(courses: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Names that courses have, by patient folder and digest."""
+    return {(patient, name.rsplit("_", 1)[1]): name for patient, name in courses}
 
 
 def _is_wanted(plan: CoursePlan, patterns: Sequence[str]) -> bool:

@@ -95,6 +95,8 @@ def _overridden(override: CourseOverride, doses: Sequence[RtDose], plans: Sequen
     problems = [f"dose {uid} is not in this course" for uid in override.doses if uid not in known_doses]
     problems += [f"plan {uid} is not in this course" for uid in plan_uids if uid not in known_plans]
     problems += [f"dose {dose.uid} cannot be added: {why}" for dose in used if (why := _not_a_dose(dose))]
+    if len(_frames(used)) > 1:
+        problems.append("its doses are of different frames of reference")
     if problems:
         reason = f"organize.overrides cannot be followed: {'; '.join(problems)}"
         left_out = [f"dose {dose.uid}: undecided" for dose in doses]
@@ -329,6 +331,11 @@ def _are_disjoint(doses: Sequence[RtDose]) -> bool:
     )
 
 
+def _frames(doses: Sequence[RtDose]) -> set[str]:
+    """The frames of reference that doses have."""
+    return {dose.header.frame_of_reference_uid for dose in doses} - {""}
+
+
 def _uids(doses: Sequence[RtDose]) -> str:
     return ", ".join(sorted(dose.uid for dose in doses))
 
@@ -367,6 +374,8 @@ def _combine(candidates: Sequence[PlanDose], left_out: list[str]) -> Decision:
         kept.append(later)
     if len({dose.refers.dose_type for one in kept for dose in one.doses}) > 1:
         raise _AmbiguousError("the doses of its plans are of different types (physical and effective)")
+    if len(_frames([dose for one in kept for dose in one.doses])) > 1:
+        raise _AmbiguousError("the doses of its plans are of different frames of reference")
     doses = [dose for one in kept for dose in one.doses]
     plans = [plan for one in kept for plan in one.plans]
     if len(kept) > 1:

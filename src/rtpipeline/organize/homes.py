@@ -6,6 +6,7 @@ apart by study, the study of these images.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -82,10 +83,9 @@ def find_homes(patient: Patient, *, by_study: bool) -> Homes:
     _place_further_images(patient, homes)
     sets = {one.uid: one for one in patient.structure_sets}
     for plan in patient.plans:
-        homes.places[plan.uid] = _place_plan(plan, sets, homes)
-    plans = {one.uid for one in patient.plans}
+        homes.places[plan.uid] = _place_plan(plan, patient, sets, homes)
     for dose in patient.doses:
-        homes.places[dose.uid] = _place_dose(dose, plans, homes)
+        homes.places[dose.uid] = _place_dose(dose, patient.plans, homes)
     for record in patient.records:
         homes.places[record.uid] = _place_record(record, patient.plans, homes)
     return homes
@@ -174,7 +174,7 @@ def _image_of_place(one: RtStruct, places: Sequence[Place], patient: Patient, ho
     return {one.uid: main_series(candidates)} if candidates else {}
 
 
-def _place_plan(plan: RtPlan, sets: dict[str, RtStruct], homes: Homes) -> tuple[Place, ...]:
+def _place_plan(plan: RtPlan, patient: Patient, sets: dict[str, RtStruct], homes: Homes) -> tuple[Place, ...]:
     frame, study = plan.header.frame_of_reference_uid, plan.header.study_instance_uid
     for uid in plan.refers.structure_set_uids:
         if uid in sets:
@@ -183,20 +183,57 @@ def _place_plan(plan: RtPlan, sets: dict[str, RtStruct], homes: Homes) -> tuple[
             homes.sentences[plan.uid] = (
                 f"plan {plan.uid} names structure set {uid}, which is of another frame of reference: not linked"
             )
-    missing = bool(plan.refers.structure_set_uids)
-    if places := homes.of_frame(frame, study):
-        homes.sentences.setdefault(
-            plan.uid,
-            f"plan {plan.uid} names {'a structure set that is not in the input' if missing else 'no structure set'}; "
-            "it was linked by its frame of reference",
-        )
-        return places[:1]
-    if not frame and (places := homes.of_study(study)):
-        homes.sentences.setdefault(
-            plan.uid, f"plan {plan.uid} has neither structure set nor frame of reference; it was linked by its study"
-        )
-        return places
-    return (homes.place(frame or f"plan {plan.uid}", study),)
+    places, how = _fallback(plan, plan.refers.date, _dated_images(patient, homes), homes)
+    if not places:
+        return (homes.place(frame or f"plan {plan.uid}", study),)
+    missing = "a structure set that is not in the input" if plan.refers.structure_set_uids else "no structure set"
+    homes.sentences.setdefault(plan.uid, f"plan {plan.uid} names {missing}; it was linked by its {how}")
+    return places
+
+
+def _dated_images(patient: Patient, homes: Homes) -> list[tuple[str, Place]]:
+    """Dates and places of the patient's image series and structure sets."""
+    dated = [(one.date, one.uid) for one in patient.series]
+    dated += [(one.refers.date, one.uid) for one in patient.structure_sets]
+    return [(date, place) for date, uid in dated for place in homes.places.get(uid, ())]
+
+
+def _dated_plans(plans: Sequence[RtPlan], homes: Homes) -> list[tuple[str, Place]]:
+    return [(plan.refers.date, place) for plan in plans for place in homes.places[plan.uid]]
+
+
+def _fallback(
+    one: RtPlan | RtDose, date: str, dated: Sequence[tuple[str, Place]], homes: Homes
+) -> tuple[tuple[Place, ...], str]:
+    """Where an object belongs whose references are missing, and what tells; no place where nothing does.
+
+    An object that has a frame of reference is never put to another one.
+
+    Args:
+        one: the object.
+        date: its date, `YYYY-MM-DD` or empty.
+        dated: what its patient has, by date: the last on or before the object's date tells.
+        homes: what has a place already.
+    """
+    frame, study = one.header.frame_of_reference_uid, one.header.study_instance_uid
+    found = homes.of_frame(frame, study)
+    if len(found) > 1:
+        last = _last_place(date, [(when, place) for when, place in dated if place in found])
+        first = f"frame of reference, to the first of its {len(found)} courses"
+        return (last, "frame of reference and date") if last else (found[:1], first)
+    if found or frame:
+        return found, "frame of reference"
+    if places := homes.of_study(study):
+        return places, "study"
+    return _last_place(date, dated), "patient and date"
+
+
+def _last_place(date: str, dated: Sequence[tuple[str, Place]]) -> tuple[Place, ...]:
+    """The only place of what was last dated on or before a date; empty if there is none or more than one."""
+    before = [(when, place) for when, place in dated if "" < when <= date]
+    latest = max((when for when, _ in before), default="")
+    places = {place for when, place in before if when == latest}
+    return tuple(places) if len(places) == 1 else ()
 
 
 def frames_agree(plan: RtPlan, structure_set: RtStruct) -> bool:
@@ -206,41 +243,41 @@ def frames_agree(plan: RtPlan, structure_set: RtStruct) -> bool:
     return not frame or not frames or frame in frames
 
 
-def _place_dose(dose: RtDose, plans: set[str], homes: Homes) -> tuple[Place, ...]:
-    places = [place for uid in dose.refers.plan_uids if uid in plans for place in homes.places[uid]]
+def _place_dose(dose: RtDose, plans: Sequence[RtPlan], homes: Homes) -> tuple[Place, ...]:
+    known = {plan.uid for plan in plans}
+    places = [place for uid in dose.refers.plan_uids if uid in known for place in homes.places[uid]]
     if places:
         return tuple(dict.fromkeys(places))
-    frame, study = dose.header.frame_of_reference_uid, dose.header.study_instance_uid
     why = "its plan is not in the input" if dose.refers.plan_uids else "it names no plan"
     for uid in dose.refers.structure_set_uids:
         if found := homes.places.get(uid, ())[:1]:
             homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its structure set"
             return found
-    if found := homes.of_frame(frame, study)[:1]:
-        homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its frame of reference"
-        return found
-    if not frame and (found := homes.of_study(study)):
-        homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its study"
-        return found
-    return ()
+    found, how = _fallback(dose, _made_on(dose), _dated_plans(plans, homes), homes)
+    if found:
+        homes.sentences[dose.uid] = f"dose {dose.uid}: {why}; linked by its {how}"
+    return found
+
+
+def _made_on(dose: RtDose) -> str:
+    """The date that a dose was written; else that of its series or study, which may be older than its plan."""
+    created = dose.header.created[:8]
+    return f"{created[:4]}-{created[4:6]}-{created[6:]}" if re.fullmatch(r"\d{8}", created) else dose.header.date
 
 
 def _place_record(record: Record, plans: Sequence[RtPlan], homes: Homes) -> tuple[Place, ...]:
     places = [place for uid in record.refers.plan_uids for place in homes.places.get(uid, ())]
     if places:
         return tuple(dict.fromkeys(places))
+    if record.refers.plan_uids:
+        return ()
     with_plans = sorted({place for plan in plans for place in homes.places[plan.uid]})
-    if not record.refers.plan_uids and len(with_plans) == 1:
+    if len(with_plans) == 1:
         homes.sentences[record.uid] = f"treatment record {record.uid} names no plan; it was linked by its patient"
         return tuple(with_plans)
-    if record.refers.plan_uids or not record.refers.date:
-        return ()
-    before = [plan for plan in plans if "" < plan.refers.date <= record.refers.date]
-    latest = max((plan.refers.date for plan in before), default="")
-    found = {place for plan in before if plan.refers.date == latest for place in homes.places[plan.uid]}
-    if len(found) == 1:
+    found = _last_place(record.refers.date, _dated_plans(plans, homes))
+    if found:
         homes.sentences[record.uid] = (
             f"treatment record {record.uid} names no plan; it was linked by its patient and date (last plan)"
         )
-        return tuple(found)
-    return ()
+    return found

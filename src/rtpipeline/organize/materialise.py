@@ -6,15 +6,16 @@ what differs is made again. A course that a killed run left without it is writte
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rtpipeline.atomic import write_text
 from rtpipeline.course import Course, CourseFiles
@@ -23,7 +24,9 @@ from rtpipeline.dicom.rtdose import read_dose, write_dose
 from rtpipeline.organize.copying import copy_file
 from rtpipeline.organize.description import CoursePlan, without_dose
 from rtpipeline.organize.dose_sum import sum_of
+from rtpipeline.organize.duplicates import Unused
 from rtpipeline.organize.index import IndexedFile
+from rtpipeline.organize.patients import NOT_CHOSEN
 from rtpipeline.organize.pseudonymise import Pseudonyms
 from rtpipeline.organize.series import header_of
 from rtpipeline.outcome import StageError
@@ -36,8 +39,16 @@ DOSE_SUM_VERSION = 1
 _OWN_FOLDERS = ("CT", "MR", "PT", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "RTRECORD", "OTHER_CONTENT")
 
 
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+"""What a copy fails with because of the output, whichever file the error names."""
+
+
 class DoseSumError(StageError):
     """The doses of a course cannot be added."""
+
+
+class InputFileError(StageError):
+    """A file of the input cannot be copied."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Writing:
         threads: how many files are copied at once.
         cancelled: ends the work with a `StageError`.
         pseudonyms: what stands for what, where copies are to be without identifiers.
+        force: make every file again, and take away the images of courses whose input has none any more.
     """
 
     root: Path
@@ -59,6 +71,7 @@ class Writing:
     threads: int
     cancelled: threading.Event
     pseudonyms: Pseudonyms | None = None
+    force: bool = False
 
     def source(self, file: IndexedFile) -> str:
         """What a copy of a file is made from, as text that differs when the copy has to be made again."""
@@ -66,43 +79,104 @@ class Writing:
         return text if self.pseudonyms is None else self.pseudonyms.source(text)
 
     def copy(self, file: IndexedFile, target: Path, plan: CoursePlan) -> None:
-        """Copy a file of the input, without its identifiers where that is wanted."""
+        """Copy a file of the input, without its identifiers where that is wanted.
+
+        Raises:
+            InputFileError: the file cannot be read.
+            OSError: the copy cannot be written.
+        """
         source = self.root / file.path
-        if self.pseudonyms is None:
-            copy_file(source, target, hard_link=self.hard_link)
-            return
         try:
-            self.pseudonyms.copy(source, target, plan)
+            if self.pseudonyms is None:
+                copy_file(source, target, hard_link=self.hard_link)
+            else:
+                self.pseudonyms.copy(source, target, plan)
         except DicomError as error:
-            raise StageError(f"{source}: {error}; take it out of the input") from error
+            raise InputFileError(self._refusal(file, plan, str(error))) from error
+        except OSError as error:
+            if error.errno in _DISK or error.filename != os.fspath(source):
+                raise
+            raise InputFileError(self._refusal(file, plan, f"cannot be read ({error.strerror})")) from error
+
+    def _refusal(self, file: IndexedFile, plan: CoursePlan, reason: str) -> str:
+        text = f"{file.shown_path}: {reason}; mend the file or take it out of the input"
+        return text if self.pseudonyms is None else self.pseudonyms.sentence_of_course(text, plan)
 
 
-def write_course(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
+class Written(NamedTuple):
+    """What became of a course.
+
+    Attributes:
+        course: as it is now.
+        plan: the same as a plan; of an earlier run where the course was left as it was.
+        changed: whether anything was written.
+        unused: files of the plan that were not taken.
+        warning: what a user should know; empty if nothing.
+    """
+
+    course: Course
+    plan: CoursePlan
+    changed: bool
+    unused: Sequence[Unused] = ()
+    warning: str = ""
+
+
+def write_course(plan: CoursePlan, writing: Writing) -> Written:
     """Bring a course folder to what `plan` says; a course whose doses cannot be added gets none, and says why.
 
-    Returns:
-        The course, and whether anything was changed.
+    A course that has images is left as it is when the input has none for it any more: a part of the input that is not
+    there now must not take away what was made of it.
 
     Raises:
-        StageError: a file of the input cannot be copied, or the work was cancelled.
+        InputFileError: a file of the input cannot be copied; the course is as it was.
+        StageError: the course cannot be written, or the work was cancelled.
     """
+    earlier = None if writing.force else _with_lost_images(plan, writing)
+    if earlier is not None:
+        return _left_as_it_was(earlier, plan, writing)
     try:
         return _write(plan, writing)
     except DoseSumError as error:
         return _write(without_dose(plan, str(error)), writing)
 
 
-def _write(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
+def _with_lost_images(plan: CoursePlan, writing: Writing) -> Course | None:
+    """The complete course of an earlier run that has a planning CT (or any images) where the plan has none."""
+    if plan.description.planning_ct is not None:
+        return None
+    folder = writing.outdir / plan.description.patient / plan.description.course
+    if not _recorded(CourseFiles(folder)):
+        return None
+    try:
+        course = Course.load(folder)
+    except (FileNotFoundError, ValueError):
+        return None  # half written, or of another version: it is made again
+    lost = course.description.planning_ct is not None or (course.description.images and not plan.description.images)
+    return course if lost else None
+
+
+def _left_as_it_was(course: Course, plan: CoursePlan, writing: Writing) -> Written:
+    recorded = {record["source"] for record in _recorded(course.files).values()}
+    reason = f"its course {course.key} was left as it was, because its images are no longer in the input"
+    unused = [Unused(file, NOT_CHOSEN, reason) for file in plan.files.values() if writing.source(file) not in recorded]
+    warning = (
+        f"{course.key}: its images are no longer in the input; the course was left as it was. Put them back, or go on "
+        "without them with --force organize"
+    )
+    return Written(course, replace(plan, description=course.description), _mark(course.files), unused, warning)
+
+
+def _write(plan: CoursePlan, writing: Writing) -> Written:
     files = CourseFiles(writing.outdir / plan.description.patient / plan.description.course)
     course = Course(files, plan.description)
     text = plan.description.model_dump_json(indent=1) + "\n"
     sources = _sources(plan, files, writing)
-    recorded = _recorded(files)
+    recorded = {} if writing.force else _recorded(files)
     intact = {name for name in sources if _is_intact(files.folder / name, recorded.get(name), sources[name])}
     extra = [name for name in _own_files(files) if name not in sources]
     described = files.description.is_file() and files.description.read_text(encoding="utf-8") == text
     if described and not extra and len(intact) == len(sources) == len(recorded):
-        return course, _mark(files)
+        return Written(course, plan, _mark(files))
     staging = files.folder / f".staging-{STAGE}"
     if staging.exists():
         shutil.rmtree(staging)
@@ -124,7 +198,7 @@ def _write(plan: CoursePlan, writing: Writing) -> tuple[Course, bool]:
             shutil.rmtree(staging)
     _write_state(files, sources)
     _mark(files)
-    return course, True
+    return Written(course, plan, True)
 
 
 def _mark(files: CourseFiles) -> bool:

@@ -199,6 +199,10 @@ class Pseudonyms:
             text = one.without_names(text)
         return Translation(self.key, "").text(text)
 
+    def sentence_of_course(self, text: str, plan: CoursePlan) -> str:
+        """A sentence about a translated course, without names."""
+        return self.sentence(text, self._by_pseudonym[plan.description.patient])
+
     def source(self, text: str) -> str:
         """What stands in the state of a course for the input file that a copy was made of."""
         return f"{self.key.code('source', text, 24)} {DEIDENTIFY_VERSION}"

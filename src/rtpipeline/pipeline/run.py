@@ -21,7 +21,7 @@ from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize import OrganizeResult, organize
 from rtpipeline.organize.identifier_check import without_identifiers
 from rtpipeline.organize.pseudonymise import key_of
-from rtpipeline.outcome import Outcome, StageError, failed
+from rtpipeline.outcome import Outcome, StageError, failed, partial
 from rtpipeline.pipeline.cohort_stages import aggregate_results, write_reports
 from rtpipeline.pipeline.course_stage import (
     RunContext,
@@ -139,10 +139,10 @@ def _run(cohort: CohortFiles, context: RunContext, options: RunOptions, plan: Ru
     if context.cancelled.is_set():
         return RunResult(EXIT_INTERRUPTED, _INTERRUPTED)
     if not organized.courses:
-        return RunResult(EXIT_FAILED, _no_courses_message(organized, cohort))
+        return RunResult(EXIT_FAILED, _no_courses_message(organized, cohort), outcomes=_organize_outcome(organized))
     logger.info("%d courses of %d patients", len(organized.courses), _patient_count(organized.courses))
     plan = plan.for_courses(len(organized.courses))
-    outcomes = _run_courses(organized.courses, plan, context)
+    outcomes = _run_courses(organized.courses, plan, context) | _organize_outcome(organized)
     if not context.cancelled.is_set():
         outcomes |= _finish(organized, cohort, context, options, plan, outcomes, seconds)
     if context.cancelled.is_set():
@@ -162,6 +162,7 @@ def _organize(cohort: CohortFiles, context: RunContext, options: RunOptions, pla
         logger=logger,
         report_progress=_periodic_progress(logger, "Organize"),
         cancelled=context.cancelled,
+        force="organize" in options.forced,
     )
     logger.info("Organize: %d files, %d of them read now", result.files_total, result.files_read)
     for warning in result.warnings:
@@ -170,6 +171,14 @@ def _organize(cohort: CohortFiles, context: RunContext, options: RunOptions, pla
         for warning in course.description.warnings:
             logger.warning("%s organize: %s", course.key, warning)
     return result
+
+
+def _organize_outcome(organized: OrganizeResult) -> dict[tuple[str, str], Outcome]:
+    """Which courses could not be organized; nothing where all could."""
+    if not organized.failures:
+        return {}
+    reasons = "; ".join(f"{course}: {reason}" for course, reason in organized.failures.items())
+    return {("", "organize"): partial(f"{len(organized.failures)} courses could not be organized: {reasons}")}
 
 
 def organizes(cohort: CohortFiles, options: RunOptions) -> bool:
@@ -305,6 +314,8 @@ def _say_what_will_be_missing(configuration: Configuration, plan: RunPlan, logge
 
 
 def _no_courses_message(organized: OrganizeResult, cohort: CohortFiles) -> str:
+    for outcome in _organize_outcome(organized).values():
+        return outcome.reason
     if organized.files_total == 0:
         return "the input folder has no files; --dicom-root must name the folder that holds the DICOM export"
     return (

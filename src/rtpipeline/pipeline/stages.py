@@ -215,7 +215,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.metadata.enabled,
         tokens=_one,
         sentinel=".metadata_done",
-        method_version=2,
+        method_version=3,
     ),
     Stage(
         name="radiomics",

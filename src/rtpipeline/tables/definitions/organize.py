@@ -53,7 +53,7 @@ UNUSED_FILES = Table(
         Column(
             "kind",
             "text",
-            "not_dicom, unreadable, damaged, link, duplicate, unsupported, unlinked, not_chosen or filtered.",
+            "not_dicom, unreadable, damaged, link, duplicate, unsupported, unlinked, not_chosen, filtered or failed.",
         ),
         Column("reason", "text", "Why no course took the file."),
         Column("modality", "text", "Modality; empty if the file is no DICOM object."),
