@@ -92,8 +92,11 @@ def start_nnunet(threads: int, logs: Path, device: str, logger: Logger) -> Worke
 
 
 def model_environment(threads: int) -> dict[str, str]:
-    """Variables that keep a child's numerical libraries, and nnU-Net's own thread count, to `threads`."""
-    return {**thread_environment(threads), "nnUNet_def_n_proc": str(threads)}
+    """Variables that keep a child's numerical libraries, and nnU-Net's own thread count, to `threads`.
+
+    GPUs have the numbers that the driver gives them, not those of CUDA's own order.
+    """
+    return {**thread_environment(threads), "nnUNet_def_n_proc": str(threads), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def new_log_file(folder: Path, stem: str) -> Path:

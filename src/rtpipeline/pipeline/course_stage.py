@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ from rtpipeline.pipeline.state import (
 from rtpipeline.provenance import digest
 from rtpipeline.scheduling.adaptive_pool import Grant
 from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.devices import gpu_uuids
+from rtpipeline.scheduling.gpu_slots import held_device, lock_folder
 from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.progress import PoolView
 from rtpipeline.scheduling.resources import Resources
@@ -51,6 +54,7 @@ class RunContext:
         retry_failed: whether stages that failed before are tried again.
         cancelled: set when the run is to stop.
         logger: the run's logger.
+        slots: devices by slot pool, one entry for each job that may run at once.
         show: gets how far the pool is, where somebody looks.
     """
 
@@ -61,6 +65,7 @@ class RunContext:
     retry_failed: bool = True
     cancelled: threading.Event = field(default_factory=threading.Event)
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("rtpipeline"))
+    slots: Mapping[str, Sequence[str]] = field(default_factory=dict)
     show: Callable[[PoolView], None] | None = None
 
 
@@ -93,8 +98,8 @@ def run_course_stage(stage: Stage, course: Course, context: RunContext, grant: G
                 write_sentinel(course.path(stage.sentinel), previous)  # a workflow system deletes it before it asks
             return replace(previous.outcome, computed=False)
     try:
-        with locked(course.files.lock(stage.name)):
-            return _run_and_publish(stage, course, context, grant, previous, because, logger)
+        with locked(course.files.lock(stage.name)), _device(stage, context, grant, logger) as device:
+            return _run_and_publish(stage, course, context, replace(grant, device=device), previous, because, logger)
     except LockedError as error:
         raise StageError(f"{course.key} {stage.name}: {error.holder or 'another process'} is at work on it") from error
 
@@ -169,6 +174,15 @@ def remove_leftovers(course: Course) -> None:
             shutil.rmtree(folder)
     for stage in STAGES:
         course.files.lock(stage.name).unlink(missing_ok=True)
+
+
+def _device(
+    stage: Stage, context: RunContext, grant: Grant, logger: CourseLogger
+) -> contextlib.AbstractContextManager[str]:
+    """The device for a stage: the granted one, or another of the pool where jobs of other programs have that."""
+    slots = context.slots.get(stage.slots or "", ())
+    uuids = {f"gpu:{number}": uuid for number, uuid in enumerate(gpu_uuids() if grant.device.startswith("gpu") else ())}
+    return held_device(slots, grant.device, uuids, folder=lock_folder(), cancelled=context.cancelled, logger=logger)
 
 
 @contextmanager

@@ -49,6 +49,11 @@ class RunPlan:
         return replace(self, parallelization=Parallelization.of(self.parallelization.budget, courses))
 
     @property
+    def device_names(self) -> dict[str, tuple[str, ...]]:
+        """The devices of each slot pool, one entry for each job that may run at once."""
+        return {name: devices.slots for name, devices in self.slots.items()}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know before anything starts about the devices that the stages of this plan use."""
         used = {stage.slots for stage in self.stages}

@@ -101,6 +101,7 @@ def run(
     """
     _require_compatible(configuration)
     cohort = CohortFiles(configuration.output_dir)
+    plan = RunPlan.of(configuration, options.stages)
     context = RunContext(
         configuration=configuration,
         children=ChildProcesses(),
@@ -108,9 +109,9 @@ def run(
         forced=options.forced,
         retry_failed=options.retry_failed,
         logger=logger,
+        slots=plan.device_names,
         show=show,
     )
-    plan = RunPlan.of(configuration, options.stages)
     with only_run(cohort), _stop_on_signal(context):
         try:
             return _run(cohort, context, options, plan)
@@ -223,7 +224,7 @@ def _run_courses(courses: Sequence[Course], plan: RunPlan, context: RunContext) 
             )
     pool = AdaptivePool(
         budget=plan.parallelization.budget,
-        slots={name: devices.slots for name, devices in plan.slots.items()},
+        slots=context.slots,
         parallel_groups=plan.parallelization.courses,
         logger=context.logger,
         cancelled=context.cancelled,
@@ -426,7 +427,12 @@ def run_one_stage(
     children = ChildProcesses()
     try:
         context = RunContext(
-            configuration, children, configuration.logs, frozenset({stage.name} if forced else ()), logger=logger
+            configuration=configuration,
+            children=children,
+            logs=configuration.logs,
+            forced=frozenset({stage.name} if forced else ()),
+            logger=logger,
+            slots=plan.device_names,
         )
         device = plan.slots[stage.slots].slots[0] if stage.slots else "cpu"
         with _beside_other_stages(CohortFiles(course_folder.resolve().parent.parent)):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +28,35 @@ class SegmentationDevices:
     note: str = ""
 
 
-def gpu_count() -> int:
-    """NVIDIA GPUs that the installed PyTorch can use."""
+def gpu_uuids() -> tuple[str, ...]:
+    """What identifies each NVIDIA GPU that the installed PyTorch can use: `gpu:N` is the one at place N.
+
+    The order is that of the driver's list, which is PyTorch's too where `CUDA_DEVICE_ORDER` is `PCI_BUS_ID`, as it is
+    for the processes that use them; and of `CUDA_VISIBLE_DEVICES`, where that is set.
+    """
     if shutil.which("nvidia-smi") is None or not _torch_has_cuda():
-        return 0
+        return ()
     listing = subprocess.run(
         ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False
     )
-    return len(re.findall(r"^GPU \d+:", listing.stdout, flags=re.MULTILINE)) if listing.returncode == 0 else 0
+    if listing.returncode != 0:
+        return ()
+    uuids = re.findall(r"^GPU \d+:.*\(UUID: ([^)]+)\)", listing.stdout, flags=re.MULTILINE)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(uuids) if visible is None else tuple(_visible(visible, uuids))
+
+
+def _visible(visible: str, uuids: Sequence[str]) -> Iterator[str]:
+    """The GPUs that `CUDA_VISIBLE_DEVICES` names, by number or the beginning of an identifier, up to an unknown one."""
+    for name in (part.strip() for part in visible.split(",")):
+        if name.startswith("MIG-"):
+            yield name
+            continue
+        found = [uuids[int(name)]] if name.isdigit() and int(name) < len(uuids) else []
+        found += [uuid for uuid in uuids if name.startswith("GPU-") and uuid.startswith(name)]
+        if len(found) != 1:
+            return
+        yield found[0]
 
 
 def segmentation_devices(device: str, max_workers: int | None, budget: int) -> SegmentationDevices:
@@ -43,7 +66,7 @@ def segmentation_devices(device: str, max_workers: int | None, budget: int) -> S
     most `max_workers`. Where no usable GPU is found, the CPU takes its place and `note` says so.
     """
     if device == "gpu":
-        gpus = gpu_count()
+        gpus = len(gpu_uuids())
         if gpus:
             return SegmentationDevices(tuple(f"gpu:{slot % gpus}" for slot in range(max_workers or 1)))
         note = (

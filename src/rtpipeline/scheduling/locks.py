@@ -26,7 +26,8 @@ import psutil
 
 HEARTBEAT_S = 20.0
 STALE_AFTER_S = 180.0
-_PATIENCE_S = 0.5
+PATIENCE_S = 0.5
+"""How long a lock is waited for, because somebody may only be looking whether it is held."""
 _NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 
 
@@ -79,7 +80,7 @@ class LockedError(Exception):
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the lock `path` while the block runs.
 
     Several processes hold it at once if all of them ask for it `shared`. The file is there while the lock is held.
@@ -90,7 +91,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        descriptor = _acquire(path, shared=shared)
+        descriptor = _acquire(path, shared=shared, patience_s=patience_s)
     except OSError as error:
         if error.errno not in _NO_LOCKS_HERE:
             raise
@@ -126,9 +127,9 @@ def holder_of(path: Path) -> Holder | None:
         os.close(descriptor)
 
 
-def _acquire(path: Path, *, shared: bool) -> int:
+def _acquire(path: Path, *, shared: bool, patience_s: float) -> int:
     """An open descriptor of `path` with the lock on it."""
-    give_up = time.monotonic() + _PATIENCE_S  # somebody may only be looking whether it is held
+    give_up = time.monotonic() + patience_s
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 
 _CGROUP_V2 = Path("/sys/fs/cgroup")
+from rtpipeline.scheduling.devices import gpu_uuids
+
 _CGROUP_V1 = Path("/sys/fs/cgroup/memory")
 _QUERY_TIMEOUT_S = 20
 
@@ -23,11 +25,12 @@ def free_memory_bytes() -> int:
 
 def free_gpu_memory_bytes(device: str) -> int | None:
     """Free memory of `gpu:N`, or None where it is not known (another device, no NVIDIA driver)."""
-    number = device.removeprefix("gpu:")
     program = shutil.which("nvidia-smi")
-    if number == device or program is None:
+    uuids = gpu_uuids() if device.startswith("gpu:") else ()
+    number = int(device.partition(":")[2]) if uuids else 0
+    if program is None or number >= len(uuids):
         return None
-    query = [program, f"--id={number}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    query = [program, f"--id={uuids[number]}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False)
     text = answer.stdout.strip()
     return int(text) * 2**20 if answer.returncode == 0 and text.isdigit() else None
