@@ -7,23 +7,31 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pydicom
 import pytest
+import yaml
 
 from rtpipeline import radiomics
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course, CourseDescription, CourseFiles, DoseDecision, ImageSeries, StructureSet
 from rtpipeline.dicom.image_series import load_image
+from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.dicom.rtstruct import read_structure_set
 from rtpipeline.imaging.contours import rasterise
+from rtpipeline.imaging.grid import Grid
+from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.outcome import StageError
 from rtpipeline.radiomics_conda import child_variables, find_radiomics_python
+from rtpipeline.radiomics_images import covered_fraction
+from rtpipeline.radiomics_parallel import packaged_parameters
 from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.resources import Resources
+from rtpipeline.structures import Structure
 from rtpipeline.tables.parquet import read_parquet
 
 pytestmark = [pytest.mark.real_data, pytest.mark.radiomics_environment]
@@ -225,11 +233,134 @@ def test_ct_mr_and_pet_have_their_own_tables(
     (mr,) = read_parquet(files.radiomics_mr).to_pylist()
     (pet,) = read_parquet(files.radiomics_pet).to_pylist()
     assert [row["image_key"] for row in (ct, mr, pet)] == ["CT", "MR_1", "PT_1"]
-    assert pet["intensity"] == "SUVbw: stored as SUV by body weight (Units GML)"
+    assert pet["intensity"] == "SUV by body weight in g/ml: stored as SUV by body weight (Units GML)"
+    assert mr["intensity"] == "arbitrary units"
     # The same tumour, drawn on three images.
     assert mr["volume_cm3"] == pytest.approx(ct["volume_cm3"], rel=0.05)
     assert pet["volume_cm3"] == pytest.approx(ct["volume_cm3"], rel=0.05)
     assert 0 < pet["original_firstorder_Maximum"] < 50
+
+
+def test_each_variant_of_suv_has_its_own_rows_and_image(
+    sarcoma: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    resources = resources_for(tmp_path, children)
+    variants = ("body_weight", "lean_body_mass_janmahasatian")
+
+    outcome = radiomics.run(sarcoma, configured(quick, suv_variants=variants), resources)
+
+    files = CourseFiles(resources.staging)
+    assert outcome.status == "ok", outcome.reason
+    by_weight, lean = sorted(read_parquet(files.radiomics_pet).to_pylist(), key=lambda row: row["suv_variant"])
+    # 41.86940 kg lean body mass of 71 kg (tests/dicom/test_suv.py has the calculation).
+    ratio = lean["original_firstorder_Mean"] / by_weight["original_firstorder_Mean"]
+    assert ratio == pytest.approx(0.5897099, rel=1e-5)
+    stored = load_image(sarcoma.path("DICOM/PT_1"))
+    written = read_nifti(files.suv_image("PT_1_SUV_lean_body_mass_janmahasatian"))
+    assert written.values.max() == pytest.approx(0.5897099 * stored.values.max(), rel=1e-5)
+    assert written.grid.same_as(stored.grid)
+    provenance = json.loads(files.suv_provenance("PT_1_SUV_lean_body_mass_janmahasatian").read_text())
+    assert provenance["inputs"]["weight_kg"] == 71
+    assert provenance["inputs"]["lean_body_mass_janmahasatian_kg"] == pytest.approx(41.86940, rel=1e-6)
+
+
+def test_features_of_mr_do_not_depend_on_the_scale_of_its_signal(
+    sarcoma: Course, tmp_path: Path, children: ChildProcesses
+) -> None:
+    """The packaged MR parameters bring every series to mean 0 and standard deviation 100, in its own geometry."""
+    parameters = yaml.safe_load(packaged_parameters("MR").read_text())
+    parameters["imageType"] = {"Original": {}}
+    parameters["featureClass"] = {"firstorder": ["Mean", "Entropy"], "glcm": ["JointEntropy", "Contrast"]}
+    file = tmp_path / "mr.yaml"
+    file.write_text(yaml.safe_dump(parameters))
+    source = sarcoma.path("DICOM/MR_1").resolve()
+    rows = []
+    for slope, intercept in ((1.0, 0.0), (2.5, 40.0)):
+        sarcoma.path("DICOM/MR_1").unlink() if slope == 1 else None
+        sarcoma.path("DICOM/MR_1").mkdir(exist_ok=True)
+        for dataset in map(pydicom.dcmread, sorted(source.iterdir())):
+            dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+            dataset.save_as(sarcoma.path("DICOM/MR_1") / f"{dataset.SOPInstanceUID}.dcm")
+        resources = resources_for(tmp_path / str(slope), children)
+        only_mr = replace(
+            sarcoma, description=sarcoma.description.model_copy(update={"images": sarcoma.description.images[1:2]})
+        )
+        assert radiomics.run(only_mr, configured(file), resources).status == "ok"
+        rows += read_parquet(CourseFiles(resources.staging).radiomics_mr).to_pylist()
+
+    names = [name for name in rows[0] if name.startswith("original_")]
+    assert len(names) == 4
+    assert rows[1]["original_firstorder_Mean"] != pytest.approx(load_image(source).values.mean(), rel=0.5)
+    for name in names:
+        assert rows[1][name] == pytest.approx(rows[0][name], rel=1e-4), name
+
+
+def with_dose(course: Course, dose: Path) -> Course:
+    course.files.dose.symlink_to(dose)
+    return course
+
+
+def test_features_of_the_dose_and_structures_that_it_does_not_cover(
+    lung: Course, test_data: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    course = with_dose(lung, test_data / "LUNG1-001" / "RTDOSE.dcm")
+    resources = resources_for(tmp_path, children)
+    ct_only = tmp_path / "ct.yaml"
+    ct_only.write_text(QUICK, encoding="utf-8")
+    configuration = Configuration.model_validate(
+        {
+            "radiomics": {"params_file": ct_only, "dose": True},
+            "structures": {"radiomics": {"include": ("GTV*", "Lung-Left")}},
+        }
+    )
+
+    outcome = radiomics.run(course, configuration, resources)
+
+    files = CourseFiles(resources.staging)
+    assert outcome.status == "ok", outcome.reason
+    (gtv,) = read_parquet(files.radiomics_dose).to_pylist()
+    dose = read_dose(course.files.dose)
+    roi = next(roi for roi in read_structure_set(course.files.structure_set).rois if roi.name == "GTV-1")
+    mask = rasterise(roi.contours, dose.grid).on(dose.grid)
+    assert (gtv["roi_name"], gtv["modality"], gtv["intensity"]) == ("GTV-1", "RTDOSE", "Gy")
+    assert gtv["dose_coverage_fraction"] == 1.0
+    assert gtv["voxel_count"] == np.count_nonzero(mask)
+    # The parameters resample to 3 mm, which is this dose's own grid: voxels are as they are.
+    assert dose.grid.spacing_mm == pytest.approx((3, 3, 3))
+    assert gtv["original_firstorder_Mean"] == pytest.approx(dose.values[mask].mean(), rel=1e-6)
+    assert gtv["original_firstorder_Maximum"] == pytest.approx(dose.values[mask].max(), rel=1e-6)
+    ledger = {
+        row["roi_name"]: row for row in read_parquet(files.radiomics_ledger).to_pylist() if row["image_key"] == "DOSE"
+    }
+    assert ledger["Lung-Left"]["status"] == "skipped"
+    assert "of it, less than the 99 %" in ledger["Lung-Left"]["reason"]
+
+
+def test_without_a_dose_the_ledger_says_so(lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses) -> None:
+    resources = resources_for(tmp_path, children)
+
+    outcome = radiomics.run(lung, configured(quick, include=("GTV*",), dose=True), resources)
+
+    ledger = {
+        row["image_key"]: row for row in read_parquet(CourseFiles(resources.staging).radiomics_ledger).to_pylist()
+    }
+    assert outcome.status == "partial"
+    assert ledger["CT"]["status"] == "ok"
+    assert (ledger["DOSE"]["status"], ledger["DOSE"]["reason"]) == ("skipped", "the course has no dose (no_dose)")
+
+
+@pytest.mark.parametrize(
+    ("shift_voxels", "covered"), [((0, 0, 0), 1.0), ((5, 0, 0), 0.5), ((0, -3, 5), 0.35), ((20, 0, 0), 0.0)]
+)
+def test_coverage_of_a_box_is_the_part_of_its_voxels_on_the_grid(
+    shift_voxels: tuple[int, int, int], covered: float
+) -> None:
+    grid = Grid.uniform((0, 0, 0), (2, 2, 3), (10, 10, 10))
+    x, y, z = (step * size for step, size in zip(shift_voxels, (2, 2, 3), strict=True))
+    square = np.array([[-1, -1], [19, -1], [19, 19], [-1, 19]]) + np.array([x, y])
+    contours = tuple(np.column_stack([square, np.full(4, 3.0 * plane + z)]) for plane in range(10))
+
+    assert covered_fraction(Structure("manual", 1, "BOX", "", contours=contours), grid) == pytest.approx(covered)
 
 
 def test_a_structure_that_pyradiomics_refuses_makes_the_course_partial(
@@ -309,7 +440,7 @@ def test_a_pet_that_cannot_be_made_suv_takes_away_only_itself(
     files = CourseFiles(resources.staging)
     ledger = {row["image_key"]: row for row in read_parquet(files.radiomics_ledger).to_pylist()}
     assert outcome.status == "partial"
-    assert "PT_1: PET: Units CNTS" in outcome.reason
+    assert "PT_1_SUV_body_weight: PET: Units CNTS" in outcome.reason
     assert {key: row["status"] for key, row in ledger.items()} == {"CT": "ok", "MR_1": "ok", "PT_1": "skipped"}
     assert "Units CNTS" in ledger["PT_1"]["reason"]
     assert files.radiomics_mr.exists()

@@ -335,6 +335,18 @@ class CourseFiles:
     def radiomics_pet(self) -> Path:
         return self.folder / "PET" / "radiomics_pet.parquet"
 
+    def suv_image(self, name: str) -> Path:
+        """A PET series in SUV; `name` has the image's key and what the SUV are normalised by."""
+        return self.folder / "PET" / f"{name}.nii.gz"
+
+    def suv_provenance(self, name: str) -> Path:
+        """From what the SUV of `suv_image` were computed."""
+        return self.folder / "PET" / f"{name}.json"
+
+    @property
+    def radiomics_dose(self) -> Path:
+        return self.folder / "radiomics_dose.parquet"
+
     @property
     def radiomics_ledger(self) -> Path:
         """One row per image × source × ROI: ok, skipped or failed, with the reason."""

@@ -8,18 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from rtpipeline.config import Configuration, RadiomicsSection
-from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
+from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.image_series import load_image
-from rtpipeline.dicom.suv import suv_factor
-from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask, bounding_box
-from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.outcome import Outcome, failed, ok, partial, skipped
 from rtpipeline.provenance import short_digest
+from rtpipeline.radiomics_images import (
+    RadiomicsImage,
+    UnsuitableImageError,
+    covered_fraction,
+    load,
+    radiomics_images,
+    structures_of,
+    write_suv,
+)
 from rtpipeline.radiomics_parallel import (
     ExtractionJob,
     RadiomicsClient,
@@ -29,8 +33,14 @@ from rtpipeline.radiomics_parallel import (
     store_mask,
 )
 from rtpipeline.scheduling.resources import Resources
-from rtpipeline.structures import Structure, as_columns, image_structures, selected
-from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_LEDGER, RADIOMICS_MR, RADIOMICS_PET
+from rtpipeline.structures import Structure, as_columns, selected
+from rtpipeline.tables.definitions.radiomics import (
+    RADIOMICS_CT,
+    RADIOMICS_DOSE,
+    RADIOMICS_LEDGER,
+    RADIOMICS_MR,
+    RADIOMICS_PET,
+)
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import read_parquet, write_parquet
 
@@ -40,7 +50,7 @@ class Case:
     """One structure on one image, and what became of it.
 
     Attributes:
-        image: the image series.
+        image: the image.
         structure: the structure.
         status: empty while it is to be extracted, then `ok`, `skipped`, `failed` or `timed out`.
         reason: why it has no features.
@@ -49,7 +59,7 @@ class Case:
         notes: what was left out of the structure.
     """
 
-    image: ImageSeries
+    image: RadiomicsImage
     structure: Structure
     status: str = ""
     reason: str = ""
@@ -70,34 +80,22 @@ class Case:
         """The columns that name its row."""
         return {
             **course.identifiers,
-            "image_key": self.image.key,
-            "modality": self.image.modality,
-            "series_instance_uid": self.image.series_instance_uid,
+            **self.image.columns,
             **as_columns(self.structure),
         }
 
 
-@dataclass(frozen=True)
-class LoadedImage:
-    """An image's values, what they are, and whether it was cut before."""
-
-    volume: Volume
-    intensity: str
-    cropped: bool = False
-
-
-class UnsuitableImageError(Exception):
-    """Nothing is extracted from an image, although it can be read; the message says why."""
-
-
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
-    """Extract features: `radiomics_ct`, `MR/radiomics_mr`, `PET/radiomics_pet` (Parquet and Excel), and the ledger.
+    """Extract features: `radiomics_ct`, `MR/radiomics_mr`, `PET/radiomics_pet`, `radiomics_dose` (Parquet and Excel).
+
+    Beside them come the ledger, and each PET series in SUV as NIfTI with what the SUV were computed from.
 
     Raises:
         StageError: there is no working radiomics environment, a parameter file is refused, or a structure set or
             segmentation cannot be read.
     """
-    cases = [case for image in course.description.images for case in _cases(course, image, configuration)]
+    images = radiomics_images(course, configuration)
+    cases = [case for image in images for case in _cases(course, image, configuration)]
     if not any(case.is_open for case in cases):
         return skipped(
             "no structure of this course is selected for radiomics (structures.radiomics, radiomics.skip_rois)"
@@ -105,27 +103,27 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     client = radiomics_client(configuration, resources)
     jobs: list[tuple[Case, ExtractionJob]] = []
     image_problems: list[str] = []
-    for image in course.description.images:
-        image_cases = [case for case in cases if case.image.key == image.key and case.is_open]
+    for image in images:
+        image_cases = [case for case in cases if case.image is image and case.is_open]
         if not image_cases:
             continue
         try:
             jobs += _prepared(course, image, image_cases, client, configuration, resources)
         except (DicomError, UnsuitableImageError) as error:
-            image_problems.append(f"{image.key}: {error}")
+            image_problems.append(f"{image.name}: {error}")
             for case in image_cases:
                 case.end("failed" if isinstance(error, DicomError) else "skipped", str(error))
     out_of_memory = _extract(jobs, client, configuration.radiomics, resources)
     _write(course, cases, CourseFiles(resources.staging))
     failures = [
-        f"{case.structure.roi_name} on {case.image.key}: {case.reason}" for case, _ in jobs if case.status != "ok"
+        f"{case.structure.roi_name} on {case.image.name}: {case.reason}" for case, _ in jobs if case.status != "ok"
     ]
     return _outcome(cases, image_problems + failures, out_of_memory, client.environment.versions)
 
 
-def _cases(course: Course, image: ImageSeries, configuration: Configuration) -> list[Case]:
+def _cases(course: Course, image: RadiomicsImage, configuration: Configuration) -> list[Case]:
     """Every structure of one image; those that the configuration leaves out are ended already."""
-    structures = image_structures(course, image, configuration)
+    structures = structures_of(image, course, configuration)
     taken = set(map(id, selected(structures, configuration.structures.radiomics)))
     skip = {_plain(name) for name in configuration.radiomics.skip_rois}
     cases = [Case(image, structure) for structure in structures]
@@ -144,7 +142,7 @@ def _plain(name: str) -> str:
 
 def _prepared(
     course: Course,
-    image: ImageSeries,
+    image: RadiomicsImage,
     cases: Sequence[Case],
     client: RadiomicsClient,
     configuration: Configuration,
@@ -152,7 +150,9 @@ def _prepared(
 ) -> list[tuple[Case, ExtractionJob]]:
     """Store one image and the masks of its cases for the workers; cases without a usable mask are ended."""
     parameters = client.read_parameters(_parameter_file(image, configuration.radiomics))
-    loaded = _load(course, image, configuration)
+    loaded = load(image, course, configuration)
+    if image.suv_variant:
+        write_suv(image, loaded, CourseFiles(resources.staging))
     versions = client.environment.versions
     columns = {
         "image_cropped": loaded.cropped,
@@ -162,46 +162,33 @@ def _prepared(
         "numpy_version": versions["numpy"],
     }
     grid = loaded.volume.grid
-    folder = resources.scratch / image.key
+    folder = resources.scratch / image.name
     stored = store_image(folder / "image.npy", loaded.volume)
     jobs = []
     for number, case in enumerate(cases):
         mask, case.notes = case.structure.mask_with_notes(grid)
         case.columns = {**columns, **_mask_columns(mask, grid)}
-        if reason := _unusable(mask, configuration.radiomics):
+        reason = _unusable(mask, configuration.radiomics)
+        if image.modality == "RTDOSE":
+            case.columns["dose_coverage_fraction"] = covered = covered_fraction(case.structure, grid)
+            reason = _uncovered(covered, configuration.dvh.minimum_dose_coverage_fraction) or reason
+        if reason:
             case.end("skipped", reason)
             continue
-        key = f"{course.key} {image.key} {number} {case.structure.roi_name}"
+        key = f"{course.key} {image.name} {number} {case.structure.roi_name}"
         stored_mask = store_mask(folder / f"mask_{number}.npy", mask, grid)
         jobs.append((case, ExtractionJob(key, stored, stored_mask, parameters, mask.volume_cm3)))
     return jobs
 
 
-def _parameter_file(image: ImageSeries, section: RadiomicsSection) -> Path:
-    given = {"CT": section.params_file, "MR": section.mr_params_file, "PT": section.pet_params_file}
+def _parameter_file(image: RadiomicsImage, section: RadiomicsSection) -> Path:
+    given = {
+        "CT": section.params_file,
+        "MR": section.mr_params_file,
+        "PT": section.pet_params_file,
+        "RTDOSE": section.dose_params_file,
+    }
     return given[image.modality] or packaged_parameters(image.modality)
-
-
-def _load(course: Course, image: ImageSeries, configuration: Configuration) -> LoadedImage:
-    """An image in the unit that its features are of.
-
-    Raises:
-        DicomError: it cannot be read.
-        UnsuitableImageError: its planes are not equally spaced, or its values cannot be made SUV.
-    """
-    cropped = course.files.cropped_ct
-    if image.key == CT_KEY and configuration.ct_cropping.use_cropped_for_radiomics and cropped.exists():
-        return LoadedImage(read_nifti(cropped), "HU", cropped=True)
-    volume = load_image(course.path(image.folder))
-    if not volume.grid.is_uniform:
-        raise UnsuitableImageError("the planes of the image are not equally spaced (missing slices?)")
-    if image.modality != "PT":
-        return LoadedImage(volume, "HU" if image.modality == "CT" else "arbitrary units")
-    try:
-        suv = suv_factor(course.path(image.folder))
-    except DicomError as error:
-        raise UnsuitableImageError(str(error)) from error
-    return LoadedImage(Volume(volume.grid, volume.values * np.float32(suv.factor)), f"SUVbw: {suv.explanation}")
 
 
 def _mask_columns(mask: Mask, grid: Grid) -> dict[str, object]:
@@ -229,6 +216,16 @@ def _unusable(mask: Mask, section: RadiomicsSection) -> str:
     return ""
 
 
+def _uncovered(fraction: float, least: float) -> str:
+    """Why the features of a structure would be those of a part of it; empty where the dose covers it."""
+    if fraction >= least:
+        return ""
+    return (
+        f"the dose grid covers {100 * fraction:.1f} % of it, less than the {100 * least:g} % that "
+        "dvh.minimum_dose_coverage_fraction asks for"
+    )
+
+
 def _extract(
     jobs: Sequence[tuple[Case, ExtractionJob]], client: RadiomicsClient, section: RadiomicsSection, resources: Resources
 ) -> bool:
@@ -247,7 +244,7 @@ def _extract(
         case.features = result.features
         out_of_memory = out_of_memory or result.memory_pressure
         if result.status != "ok":
-            resources.logger.warning("%s on %s: %s", case.structure.roi_name, case.image.key, result.reason)
+            resources.logger.warning("%s on %s: %s", case.structure.roi_name, case.image.name, result.reason)
     return out_of_memory
 
 
@@ -257,6 +254,7 @@ def _write(course: Course, cases: Sequence[Case], files: CourseFiles) -> None:
         "CT": (RADIOMICS_CT, files.radiomics_ct),
         "MR": (RADIOMICS_MR, files.radiomics_mr),
         "PT": (RADIOMICS_PET, files.radiomics_pet),
+        "RTDOSE": (RADIOMICS_DOSE, files.radiomics_dose),
     }
     for modality, (table, path) in tables.items():
         rows = [

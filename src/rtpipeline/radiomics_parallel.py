@@ -80,9 +80,9 @@ def store_mask(file: Path, mask: Mask, grid: Grid) -> MaskOnDisk:
     return MaskOnDisk(file, (planes.start, rows.start, columns.start))
 
 
-def packaged_parameters(modality: Literal["CT", "MR", "PT"]) -> Path:
+def packaged_parameters(modality: Literal["CT", "MR", "PT", "RTDOSE"]) -> Path:
     """The parameter file, in PyRadiomics' format, that comes with this package."""
-    names = {"CT": "ct.yaml", "MR": "mr.yaml", "PT": "pet.yaml"}
+    names = {"CT": "ct.yaml", "MR": "mr.yaml", "PT": "pet.yaml", "RTDOSE": "dose.yaml"}
     return Path(extraction.__file__).with_name("parameters") / names[modality]
 
 

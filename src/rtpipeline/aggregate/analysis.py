@@ -28,6 +28,7 @@ from rtpipeline.tables.parquet import Row, to_arrow
 _SOURCES = ("manual", "custom", "custom_model", "auto")
 """Which source's structure stands for an organ: the first that has it."""
 
+RADIOMICS_TABLES = ("radiomics_ct", "radiomics_mr", "radiomics_pet", "radiomics_dose")
 _FROM_METADATA = {
     "patient_sex": "patient_sex",
     "patient_age_at_plan_years": "patient_age_at_plan_years",
@@ -75,7 +76,7 @@ def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) ->
     structures = _structures_by_course(tables["dvh_metrics"])
     metadata = {_key(row): row for row in tables["case_metadata"].to_pylist()}
     overall = {_key(row): row["status"] for row in tables["qc_reports"].to_pylist() if row["check"] == "overall"}
-    counts = {name: _rows_by_course(tables[name]) for name in ("radiomics_ct", "radiomics_mr", "radiomics_pet")}
+    counts = {name: _rows_by_course(tables[name]) for name in RADIOMICS_TABLES}
     rows = []
     for course in courses:
         key = _key(course.identifiers)

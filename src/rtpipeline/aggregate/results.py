@@ -26,7 +26,7 @@ from rtpipeline.tables.definitions.quality_control import (
     STRUCTURE_COMPARISON,
     STRUCTURE_COMPARISON_DOSE,
 )
-from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_MR, RADIOMICS_PET
+from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_DOSE, RADIOMICS_MR, RADIOMICS_PET
 from rtpipeline.tables.dictionary import defined_tables, dictionary
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import Row, read_parquet, to_arrow, write_arrow
@@ -46,6 +46,10 @@ def _radiomics(configuration: Configuration) -> bool:
     return configuration.radiomics.enabled
 
 
+def _dosiomics(configuration: Configuration) -> bool:
+    return configuration.radiomics.enabled and configuration.radiomics.dose
+
+
 def _quality_control(configuration: Configuration) -> bool:
     return configuration.qc.enabled
 
@@ -58,6 +62,7 @@ SOURCES = (
     Source(RADIOMICS_CT, "radiomics", lambda files: files.radiomics_ct, _radiomics, always=False),
     Source(RADIOMICS_MR, "radiomics", lambda files: files.radiomics_mr, _radiomics, always=False),
     Source(RADIOMICS_PET, "radiomics", lambda files: files.radiomics_pet, _radiomics, always=False),
+    Source(RADIOMICS_DOSE, "radiomics", lambda files: files.radiomics_dose, _dosiomics, always=False),
     Source(QUALITY_CONTROL, "quality_control", lambda files: files.quality_control, _quality_control),
     Source(
         STRUCTURE_COMPARISON,

@@ -183,13 +183,14 @@ def _size(description: CourseDescription, drawn: Sequence[Structure], configurat
     if section.apply_to_structures is not None:
         robust = robust.model_copy(update={"include": section.apply_to_structures})
     names = configuration.structures
+    for_radiomics = sum(
+        is_selected(structure, names.radiomics) and _plain(structure.roi_name) not in skipped
+        for structure in structures
+    )
     counts = {
         "auto_rtstruct": sum(structure.source != "manual" for structure in structures),
         "dvh": sum(is_selected(structure, names.dvh) for structure in structures) if has_dose else 0,
-        "radiomics": sum(
-            is_selected(structure, names.radiomics) and _plain(structure.roi_name) not in skipped
-            for structure in structures
-        ),
+        "radiomics": for_radiomics * (2 if configuration.radiomics.dose and has_dose else 1),
         "radiomics_robustness": sum(is_selected(structure, robust) for structure in structures) if has_ct else 0,
     }
     return CourseSize(slices, counts, len(axes_of(section).states()))

@@ -149,6 +149,7 @@ ANALYSIS_TABLE = Table(
         Column("radiomics_ct_rows", "integer", "Number of rows in radiomics_ct."),
         Column("radiomics_mr_rows", "integer", "Number of rows in radiomics_mr."),
         Column("radiomics_pet_rows", "integer", "Number of rows in radiomics_pet."),
+        Column("radiomics_dose_rows", "integer", "Number of rows in radiomics_dose."),
         Column("qc_status", "text", "Worst status of the course's quality control: PASS, WARNING or FAIL."),
         *(
             Column(

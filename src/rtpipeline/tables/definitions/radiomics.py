@@ -5,21 +5,24 @@ from __future__ import annotations
 from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
 
 _IMAGE_COLUMNS = (
-    Column("image_key", "text", "Image series: CT is the planning CT."),
-    Column("modality", "text", "CT, MR or PT."),
-    Column("series_instance_uid", "text", "SeriesInstanceUID of the image."),
+    Column("image_key", "text", "Image series: CT is the planning CT, DOSE the dose of the course."),
+    Column("modality", "text", "CT, MR, PT or RTDOSE."),
+    Column("series_instance_uid", "text", "SeriesInstanceUID of the image; empty for the dose of the course."),
+)
+_SUV_VARIANT = Column(
+    "suv_variant",
+    "text",
+    "What SUV are normalised by: body_weight, lean_body_mass_james, lean_body_mass_janmahasatian, body_surface_area.",
 )
 _ORDER = ("patient_id", "course_id", "image_key", "segmentation_source", "roi_number", "roi_name")
+_PET_ORDER = ("patient_id", "course_id", "image_key", "suv_variant", "segmentation_source", "roi_number", "roi_name")
 
 _COLUMNS = (
-    *COURSE_COLUMNS,
-    *_IMAGE_COLUMNS,
-    *STRUCTURE_COLUMNS,
     Column("voxel_count", "integer", "Voxels of the image inside the structure, before resampling."),
     Column("volume_cm3", "number", "Volume of these voxels.", "cm3"),
     Column("structure_touches_edge", "boolean", "The structure reaches the edge of the image, so part may be missing."),
     Column("image_cropped", "boolean", "The image was cut to a region of the anatomy before."),
-    Column("intensity", "text", "What the image's values are: HU, arbitrary units, or SUVbw with its origin."),
+    Column("intensity", "text", "What the image's values are: HU, arbitrary units, Gy, or SUV with their origin."),
     Column("parameter_digest", "text", "Of PyRadiomics' parameters, defaults included; equal digests are comparable."),
     Column("pyradiomics_version", "text", "Version of PyRadiomics that computed the row."),
     Column("numpy_version", "text", "Version of NumPy that computed the row."),
@@ -32,13 +35,19 @@ _FEATURE = Column(
 )
 
 
-def _features(name: str, image: str) -> Table:
-    return Table(name, f"One row per structure and {image}: radiomics features.", _COLUMNS, _ORDER, _FEATURE)
+def _features(name: str, image: str, own: tuple[Column, ...] = (), order: tuple[str, ...] = _ORDER) -> Table:
+    columns = (*COURSE_COLUMNS, *_IMAGE_COLUMNS, *own, *STRUCTURE_COLUMNS, *_COLUMNS)
+    return Table(name, f"One row per structure and {image}: radiomics features.", columns, order, _FEATURE)
 
 
 RADIOMICS_CT = _features("radiomics_ct", "planning CT")
 RADIOMICS_MR = _features("radiomics_mr", "MR series")
-RADIOMICS_PET = _features("radiomics_pet", "PET series in SUV")
+RADIOMICS_PET = _features("radiomics_pet", "PET series in each variant of SUV", (_SUV_VARIANT,), _PET_ORDER)
+RADIOMICS_DOSE = _features(
+    "radiomics_dose",
+    "dose of the course in Gy (dosiomics)",
+    (Column("dose_coverage_fraction", "number", "Part of the structure's volume that lies within the dose grid."),),
+)
 
 RADIOMICS_LEDGER = Table(
     "radiomics_ledger",
@@ -46,6 +55,7 @@ RADIOMICS_LEDGER = Table(
     (
         *COURSE_COLUMNS,
         *_IMAGE_COLUMNS,
+        _SUV_VARIANT,
         *STRUCTURE_COLUMNS,
         Column("status", "text", "ok, skipped, failed, or timed out."),
         Column("reason", "text", "Why there are no features; empty when the status is ok."),
@@ -53,5 +63,5 @@ RADIOMICS_LEDGER = Table(
         Column("undefined_feature_count", "integer", "Features that are undefined for this structure."),
         Column("notes", "text", "What was left out of the structure when it was read."),
     ),
-    _ORDER,
+    _PET_ORDER,
 )
