@@ -24,6 +24,7 @@ from rtpipeline.inference.label_volumes import (
     unchanged,
     write_binary_masks,
 )
+from rtpipeline.inference.phase_and_modality import phase_and_modality
 from rtpipeline.inference.postprocessing import Cleaning, configured_cleaning
 from rtpipeline.inference.predictor import package_versions, weights_digest
 from rtpipeline.inference.task_inference import infer_task
@@ -124,7 +125,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
             resources.report_progress(len(done.results) + len(done.problems), len(jobs))
         if image.modality == "MR":
             _carry(course, [job for job in runnable if job.name in done.results], resources, done)
-    _write_body_regions(CourseFiles(resources.staging))
+    _write_body_regions(course, weights, resources)
     return done.outcome()
 
 
@@ -296,13 +297,15 @@ def _facts(job: _Job, section: SegmentationSection, grid: Grid) -> dict[str, Any
     }
 
 
-def _write_body_regions(files: CourseFiles) -> None:
-    """Say which regions of the body the planning CT shows, where it was segmented with the task `total`."""
+def _write_body_regions(course: Course, weights: Path, resources: Resources) -> None:
+    """Say what the planning CT shows (regions, contrast phase), where it was segmented with the task `total`."""
+    files = CourseFiles(resources.staging)
     label_map = read_label_map(files.segmentation(CT_KEY, "total"))
     if label_map is None:
         return
     files.body_regions.parent.mkdir(parents=True, exist_ok=True)
-    files.body_regions.write_text(json.dumps(account(label_map), indent=1) + "\n", encoding="utf-8")
+    classified = phase_and_modality(course.files.body_regions, files, weights, resources)
+    files.body_regions.write_text(json.dumps(account(label_map, classified), indent=1) + "\n", encoding="utf-8")
 
 
 def _missing_message(weights: Path, task: TaskOptions) -> str:

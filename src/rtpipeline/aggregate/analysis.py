@@ -143,7 +143,11 @@ def _body_regions(course: Course) -> Row:
     if stage_state(course, "segmentation")["status"] not in ("ok", "partial") or not file.is_file():
         return {}
     found = json.loads(file.read_text(encoding="utf-8"))
-    return {"body_regions": ", ".join(found["regions_present"]), "contrast_phase": found["contrast_phase"]}
+    return {
+        "body_regions": ", ".join(found["regions_present"]),
+        "contrast_phase": found["contrast_phase"],
+        "modality_by_intensities": found["modality"],
+    }
 
 
 def _structures_by_course(metrics: pa.Table) -> dict[CourseKey, list[_Structure]]:

@@ -81,10 +81,12 @@ def body_regions(volumes_cm3: Mapping[str, float]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def account(label_map: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of `body_regions.json`, from the label map of the task `total`.
+def account(label_map: Mapping[str, Any], classified: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of `body_regions.json`.
 
-    Contrast phase and modality need models that are not run here, so they are `unknown`.
+    Args:
+        label_map: of the task `total`.
+        classified: contrast phase and modality (see `phase_and_modality`).
     """
     voxel_cm3 = label_map["voxel_volume_cm3"]
     volumes = {name: label_map["voxel_counts"][label] * voxel_cm3 for label, name in label_map["labels"].items()}
@@ -94,9 +96,7 @@ def account(label_map: Mapping[str, Any]) -> dict[str, Any]:
         "segmentation_digest": label_map["segmentation_digest"],
         "regions_present": [name for name, region in regions.items() if region["present"]],
         "regions": regions,
-        "contrast_phase": "unknown",
-        "modality": "unknown",
-        "note": "contrast phase and modality are unknown because the models that tell them are not run",
+        **classified,
     }
 
 

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rtpipeline.inference.phase_and_modality import classify
 from rtpipeline.inference.predictor import (
     Limits,
     ModelError,
@@ -35,6 +36,10 @@ class Segmenter:
     def __init__(self) -> None:
         self._loaded: dict[Any, dict[str, Any]] = {}
         self._digests: dict[Any, str] = {}
+
+    def answer(self, request: Message) -> Message:
+        """Segment an image, or classify one that was segmented (see `phase_and_modality.classify`)."""
+        return self.segment(request) if "task" in request else classify(request)
 
     def segment(self, request: Message) -> Message:
         """Segment one image with one task in one inference.
@@ -113,4 +118,4 @@ class Segmenter:
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")  # nothing forks from a process with threads
-    serve(Segmenter().segment)
+    serve(Segmenter().answer)

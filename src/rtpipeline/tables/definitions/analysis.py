@@ -137,7 +137,17 @@ ANALYSIS_TABLE = Table(
             "Regions that the planning CT shows (HEAD_NECK, THORAX, ABDOMEN, PELVIS), from the automatic segmentation; "
             "empty without one.",
         ),
-        Column("contrast_phase", "text", "Contrast phase of the planning CT: unknown, because no model tells it."),
+        Column(
+            "contrast_phase",
+            "text",
+            "Contrast phase of the planning CT by TotalSegmentator's classifiers: native, arterial_early, "
+            "arterial_late, portal_venous, or unknown, with the reason in the course's body_regions.json.",
+        ),
+        Column(
+            "modality_by_intensities",
+            "text",
+            "What TotalSegmentator's classifiers take the planning CT for by its intensities: ct, mr or unknown.",
+        ),
         *(column for target in TARGETS for column in _target_columns(target)),
         *(column for organ, metrics in ORGANS.items() for column in _organ_columns(organ, metrics)),
         Column("structures_manual", "integer", "Number of structures as drawn that have a row in dvh_metrics."),
