@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 COURSE_DESCRIPTION_VERSION = 1
 CT_KEY = "CT"
+
+
+def _inside(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\0" in path:
+        raise ValueError(f"{path!r} leads out of the course folder")
+    return path
+
+
+RelativePath = Annotated[str, AfterValidator(_inside)]
+"""A path below the folder that it is given in, with `/`."""
 
 
 class _Record(BaseModel):
@@ -27,7 +38,7 @@ class ImageSeries(_Record):
     key: str
     """`CT` for the planning CT; `MR_<digest>` or `PT_<digest>` (of the series UID) for every other series."""
     modality: Literal["CT", "MR", "PT"]
-    folder: str
+    folder: RelativePath
     """Relative to the course folder, for example `DICOM/CT` or `DICOM/MR/MR_1a2b3c4d`."""
     series_instance_uid: str
     study_instance_uid: str
@@ -45,7 +56,7 @@ class ImageSeries(_Record):
 class StructureSet(_Record):
     """One manual RTSTRUCT of a course."""
 
-    file: str
+    file: RelativePath
     sop_instance_uid: str
     label: str = ""
     date: str = ""
@@ -69,7 +80,7 @@ class TargetPrescription(_Record):
 class Plan(_Record):
     """One RTPLAN of a course."""
 
-    file: str
+    file: RelativePath
     sop_instance_uid: str
     label: str = ""
     name: str = ""
@@ -84,7 +95,7 @@ class Plan(_Record):
 class Dose(_Record):
     """One RTDOSE of a course."""
 
-    file: str
+    file: RelativePath
     sop_instance_uid: str
     summation_type: str = ""
     units: str = ""
@@ -135,8 +146,8 @@ class CourseDescription(_Record):
     structure_sets: tuple[StructureSet, ...] = ()
     plans: tuple[Plan, ...] = ()
     doses: tuple[Dose, ...] = ()
-    treatment_record_files: tuple[str, ...] = ()
-    registration_files: tuple[str, ...] = ()
+    treatment_record_files: tuple[RelativePath, ...] = ()
+    registration_files: tuple[RelativePath, ...] = ()
     dose_decision: DoseDecision
     prescription: Prescription = Prescription()
     links: tuple[str, ...] = ()
@@ -474,6 +485,7 @@ class CohortFiles:
 
         Raises:
             FileNotFoundError: nothing was organized in this folder yet.
+            ValueError: the manifest names a folder outside of this one, or a course is not what this version writes.
         """
         manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
-        return [Course.load(self.folder / entry["path"]) for entry in manifest["courses"]]
+        return [Course.load(self.folder / _inside(entry["path"])) for entry in manifest["courses"]]

@@ -30,6 +30,7 @@ from rtpipeline.tables.parquet import write_parquet
 MANIFEST_VERSION = 1
 FILTERED = "filtered"
 FAILED = "failed"
+_NO_SUCH_COURSE = "organize.course_filter: no course of the input is called {}; unused_files lists what there is"
 OWNER_ONLY = 0o600
 """Permissions of what lies beside a key file."""
 
@@ -44,6 +45,7 @@ class OrganizeResult:
         files_total: files below the input folder.
         changed: whether any course or the manifest was changed.
         warnings: what a user should know about the cohort as a whole.
+        not_wanted: number of courses that `organize.course_filter` leaves out.
         failures: why a course could not be written, by `patient/course`; it is in no manifest.
         pseudonyms: what stands for what, where identifiers are replaced.
     """
@@ -53,6 +55,7 @@ class OrganizeResult:
     files_total: int
     changed: bool
     warnings: tuple[str, ...]
+    not_wanted: int = 0
     failures: Mapping[str, str] = field(default_factory=dict)
     pseudonyms: Pseudonyms | None = None
 
@@ -108,6 +111,11 @@ def organize(
         stored.chmod(OWNER_ONLY)
         planned, pseudonyms = _pseudonymised(key, index, settings, _names(earlier), dicom_root)
     plans, unused = _wanted(planned.plans, planned.unused, settings.course_filter)
+    nowhere = [
+        _NO_SUCH_COURSE.format(pattern if pseudonyms is None else pseudonyms.sentence(pattern))
+        for pattern in settings.course_filter
+        if not any(_is_wanted(plan, [pattern]) for plan in plans)
+    ]
     plans = _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
     writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms, force)
     made = _write_courses(plans, writing, logger)
@@ -124,7 +132,8 @@ def organize(
         files_read=index.files_read,
         files_total=len(index.files),
         changed=changed or made.changed,
-        warnings=(*planned.warnings, *made.warnings, *gone),
+        warnings=(*planned.warnings, *made.warnings, *gone, *nowhere),
+        not_wanted=len(planned.plans) - len(plans),
         failures=made.failures,
         pseudonyms=pseudonyms,
     )

@@ -244,6 +244,8 @@ def _own_files(files: CourseFiles) -> Iterator[str]:
         if path.is_file():
             yield path.name
     for folder in _OWN_FOLDERS:
+        if any(path.is_symlink() for path in (files.dicom, files.dicom / folder)):
+            continue
         for directory, _, names in os.walk(files.dicom / folder):
             for name in sorted(names):
                 yield (Path(directory) / name).relative_to(files.folder).as_posix()

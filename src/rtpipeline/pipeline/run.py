@@ -319,6 +319,11 @@ def _no_courses_message(organized: OrganizeResult, cohort: CohortFiles) -> str:
         return outcome.reason
     if organized.files_total == 0:
         return "the input folder has no files; --dicom-root must name the folder that holds the DICOM export"
+    if organized.not_wanted:
+        return (
+            f"none of the {organized.not_wanted} courses of the input is wanted: organize.course_filter names others; "
+            f"{cohort.table('unused_files')} lists them"
+        )
     return (
         f"no course was found in {organized.files_total} files: none of them is usable DICOM of a CT, MR, PET, "
         f"structure set, plan or dose; {cohort.table('unused_files')} gives the reason for each file"
