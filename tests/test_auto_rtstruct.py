@@ -24,6 +24,7 @@ CUSTOM = """custom_structures:
 - {name: GTV plus, source_structures: [GTV 1], margin: 5}
 - {name: missing, source_structures: [Liver, Spleen]}
 - {name: lung, source_structures: [lung_left]}
+- {name: lungs, source_structures: [lung_left, lung_right]}
 """
 
 
@@ -106,16 +107,18 @@ def test_custom_structures_follow_the_manual_ones(course: Course, tmp_path: Path
     staged = CourseFiles(resources.staging)
     before, after = pydicom.dcmread(course.files.structure_set), pydicom.dcmread(staged.custom_structure_set)
     assert after.ROIContourSequence[0] == before.ROIContourSequence[0]
-    assert [item.ROIName for item in after.StructureSetROISequence] == ["GTV 1", "GTV plus", "lung", "ring"]
+    assert [item.ROIName for item in after.StructureSetROISequence] == ["GTV 1", "GTV plus", "lung", "lungs", "ring"]
     warnings = json.loads(staged.custom_structure_warnings.read_text())
     assert [(entry["structure"], entry["status"]) for entry in warnings["entries"]] == [
         ("missing", "skipped"),
         ("lung", "ok"),
+        ("lungs", "partial"),
     ]
     shutil.copy(staged.custom_structure_set, course.files.custom_structure_set)
     custom = [s for s in course_structures(course, settings) if s.source == "custom"]
-    assert [(s.roi_number, s.roi_name) for s in custom] == [(2, "GTV plus"), (3, "lung"), (4, "ring")]
-    plus, lung, ring = (s.mask(synthetic.GRID).on(synthetic.GRID) for s in custom)
+    assert [(s.roi_number, s.roi_name) for s in custom] == [(2, "GTV plus"), (3, "lung"), (4, "lungs"), (5, "ring")]
+    assert [s.roi_name for s in custom if s.partial] == ["lungs"]
+    plus, lung, _, ring = (s.mask(synthetic.GRID).on(synthetic.GRID) for s in custom)
     assert np.array_equal(ring, plus & ~synthetic.GTV)
     assert np.array_equal(lung, synthetic.LUNG_LEFT)
 
@@ -125,7 +128,7 @@ def test_without_manual_structures_the_automatic_ones_are_the_base(course: Cours
     resources = synthetic.make_resources(tmp_path)
     auto_rtstruct.run(course, configuration(tmp_path), resources)
     content = read_structure_set(CourseFiles(resources.staging).custom_structure_set)
-    assert [roi.name for roi in content.rois] == ["heart", "lung_left", "lung"]
+    assert [roi.name for roi in content.rois] == ["heart", "lung_left", "lung", "lungs"]
 
 
 def test_two_runs_write_the_same_bytes(course: Course, tmp_path: Path) -> None:

@@ -126,3 +126,11 @@ def test_structures_are_cut_to_the_cropped_ct_where_asked(courses: dict[str, Cou
         volumes.append(found["BODY"]["volume_cm3"])
     assert volumes[1] == pytest.approx(volumes[0] * middle / image.grid.planes, rel=0.02)
     assert "beyond the cropped CT" in found["BODY"]["warnings"]
+
+
+def test_structures_at_the_edge_of_the_ct_are_marked_with_the_sides(courses: dict[str, Course], tmp_path: Path) -> None:
+    assert run_stage(dvh.run, courses["DEMO-001"], staging=tmp_path).status == "ok"
+    for table in (CourseFiles(tmp_path).dvh_status, CourseFiles(tmp_path).dvh_metrics):
+        found = {row["roi_name"]: (row["structure_touches_edge"], row["edge_sides"]) for row in rows(table)}
+        assert found["Spinal Cord"] == (True, "inferior, superior")
+        assert found["PTV"] == (False, None)

@@ -18,7 +18,7 @@ from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.provenance import stamp
 from rtpipeline.tables.definitions.cohort import COLUMN_DICTIONARY, COVERAGE
-from rtpipeline.tables.definitions.dvh import DVH_METRICS, PRESCRIPTIONS
+from rtpipeline.tables.definitions.dvh import DVH_METRICS, DVH_STATUS, PRESCRIPTIONS, WIDE_DVH_ROW
 from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS
 from rtpipeline.tables.definitions.organize import UNUSED_FILES
 from rtpipeline.tables.definitions.quality_control import (
@@ -30,7 +30,6 @@ from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_DOSE
 from rtpipeline.tables.dictionary import defined_tables, dictionary
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import Row, read_parquet, to_arrow, write_arrow
-from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS
 from rtpipeline.tables.wide import wide
 
 
@@ -56,6 +55,7 @@ def _quality_control(configuration: Configuration) -> bool:
 
 SOURCES = (
     Source(DVH_METRICS, "dvh", lambda files: files.dvh_metrics, _dvh),
+    Source(DVH_STATUS, "dvh", lambda files: files.dvh_status, _dvh),
     Source(PRESCRIPTIONS, "dvh", lambda files: files.prescriptions, _dvh, always=False),
     Source(CASE_METADATA, "metadata", lambda files: files.case_metadata_table, _metadata),
     Source(FRACTIONS, "metadata", lambda files: files.fractions, _metadata, always=False),
@@ -80,14 +80,6 @@ SOURCES = (
     ),
 )
 """The cohort tables that are made of the courses' tables."""
-
-_DVH_ROW = (
-    *(column.name for column in COURSE_COLUMNS + STRUCTURE_COLUMNS),
-    "dose_coverage_fraction",
-    "prescription_gy",
-    "prescription_source",
-)
-"""What identifies a row of the wide table of dose-volume metrics, and what all of its metrics share."""
 
 _DVH_FIRST = ("Volume (cm³)", "DmeanGy", "DmaxGy", "DminGy", "D98Gy", "D95Gy", "D50Gy", "D2Gy")
 
@@ -161,10 +153,10 @@ def _for_people(name: str, data: pa.Table) -> pa.Table:
     """The table as people read it in Excel: dose-volume metrics side by side, the best known first."""
     if name != DVH_METRICS.name:
         return data
-    table = wide(data, _DVH_ROW, "column", "value")
+    table = wide(data, WIDE_DVH_ROW, "column", "value")
     first = [column for column in _DVH_FIRST if column in table.column_names]
-    others = [column for column in table.column_names if column not in {*_DVH_ROW, *first}]
-    return table.select([*_DVH_ROW, *first, *others])
+    others = [column for column in table.column_names if column not in {*WIDE_DVH_ROW, *first}]
+    return table.select([*WIDE_DVH_ROW, *first, *others])
 
 
 def _write(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,11 +42,11 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         return skipped("the course has no structure that structures.dvh selects")
     try:
         dose = read_dose(course.files.dose)
-        spacing = _image_plane_spacing_mm(course)
+        image = _image_grid(course)
         fractionation = fractionation_of(course, dose) if configuration.dvh.alpha_beta_gy else None
     except DicomError as error:
         raise StageError(f"{error}; correct or replace the file and organize again") from error
-    results = _compute(structures, SampledDose(dose), fractionation, spacing, course, configuration, resources)
+    results = _compute(structures, SampledDose(dose), fractionation, image, course, configuration, resources)
     _write(course, configuration, resources, results, dose)
     return _outcome(results)
 
@@ -54,27 +55,31 @@ def _compute(
     structures: Sequence[Structure],
     dose: SampledDose,
     fractionation: Fractionation | None,
-    image_plane_spacing_mm: float | None,
+    image: Grid | None,
     course: Course,
     configuration: Configuration,
     resources: Resources,
 ) -> list[StructureDvh]:
     """One result per structure, in their order, by up to `resources.threads` threads."""
     within = _cropped_grid(course, configuration)
+    shown = image if within is None else within
+    spacing_mm = None if image is None else float(np.median(image.plane_thicknesses_mm))
     mismatches = {structure.source: _frame_mismatch(course, structure.source) for structure in structures}
 
     def compute(structure: Structure) -> StructureDvh:
         if resources.cancelled.is_set():
             raise StageError("cancelled")
-        return structure_dvh(
+        result = structure_dvh(
             structure,
             dose,
-            image_plane_spacing_mm=image_plane_spacing_mm,
+            image_plane_spacing_mm=spacing_mm,
             minimum_coverage_fraction=configuration.dvh.minimum_dose_coverage_fraction,
             frame_mismatch=mismatches[structure.source],
             within=within,
+            made_on=image if structure.source == "custom" else None,
             biology=_biology(structure, fractionation, configuration.dvh.alpha_beta_gy),
         )
+        return result if shown is None else replace(result, edge_sides=structure.sides_at_edge(shown))
 
     results = []
     for result in structure_dvhs(structures, compute, resources.threads):
@@ -97,11 +102,9 @@ def _biology(
     return None
 
 
-def _image_plane_spacing_mm(course: Course) -> float | None:
+def _image_grid(course: Course) -> Grid | None:
     ct = course.description.planning_ct
-    if ct is None:
-        return None
-    return float(np.median(read_geometry(course.path(ct.folder)).grid.plane_thicknesses_mm))
+    return None if ct is None else read_geometry(course.path(ct.folder)).grid
 
 
 def _cropped_grid(course: Course, configuration: Configuration) -> Grid | None:

@@ -33,6 +33,7 @@ class StructureDvh:
         curve: None where the structure is empty or failed.
         warnings: what a reader of the values should know.
         equieffective: the curve of EQD2; None where the structure has no α/β or no curve.
+        edge_sides: sides of the patient at which it reaches the edge of the planning CT; None where there is no CT.
     """
 
     structure: Structure
@@ -42,6 +43,7 @@ class StructureDvh:
     curve: DoseVolumeCurve | None = None
     warnings: tuple[str, ...] = ()
     equieffective: Equieffective | None = None
+    edge_sides: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,7 @@ def structure_dvh(
     minimum_coverage_fraction: float,
     frame_mismatch: str = "",
     within: Grid | None = None,
+    made_on: Grid | None = None,
     biology: Biology | None = None,
 ) -> StructureDvh:
     """Compute one structure's dose-volume curve.
@@ -71,16 +74,18 @@ def structure_dvh(
         minimum_coverage_fraction: below it, the status is `partly_covered`.
         frame_mismatch: why structure and dose have no common coordinates; empty where they have.
         within: of a cropped planning CT; what lies on planes that it lacks does not count. None: everything counts.
+        made_on: the grid whose voxels a structure was made of before they were outlined; None: it was drawn.
         biology: for equieffective doses; None where the structure has no α/β.
     """
-    geometry = CONTOURS if structure.labels is None else VOXELS
+    voxels = made_on if structure.labels is None else structure.labels.volume.grid
+    geometry = CONTOURS if voxels is None else VOXELS
     if frame_mismatch:
         return StructureDvh(structure, "failed", frame_mismatch, geometry, warnings=structure.notes)
     try:
-        if structure.labels is None:
+        if voxels is None:
             result = _of_contours(structure, dose, image_plane_spacing_mm, within, biology)
         else:
-            result = _of_voxels(structure, dose, within, biology)
+            result = _of_voxels(structure, dose, voxels if within is None else within, within is not None, biology)
     except GeometryError as error:
         return StructureDvh(structure, "failed", str(error), geometry, warnings=structure.notes)
     return _judged(result, minimum_coverage_fraction)
@@ -149,12 +154,13 @@ def _on_planes(contour: FloatArray, grid: Grid) -> bool:
     return -0.5 <= plane <= grid.planes - 0.5
 
 
-def _of_voxels(structure: Structure, dose: SampledDose, within: Grid | None, biology: Biology | None) -> StructureDvh:
-    assert structure.labels is not None
-    mask = structure.mask(structure.labels.volume.grid if within is None else within)
+def _of_voxels(
+    structure: Structure, dose: SampledDose, grid: Grid, cropped: bool, biology: Biology | None
+) -> StructureDvh:
+    mask = structure.mask(grid)
     if mask.is_empty:
-        where = "" if within is None else " of the cropped CT"
-        return StructureDvh(structure, "empty", f"no voxel{where} has its label", VOXELS, warnings=structure.notes)
+        where = " of the cropped CT" if cropped else ""
+        return StructureDvh(structure, "empty", f"no voxel{where} belongs to it", VOXELS, warnings=structure.notes)
     curve, equieffective = _measured(partial(curve_of_mask, mask), dose, biology)
     return StructureDvh(structure, "ok", "", VOXELS, curve, structure.notes, equieffective)
 

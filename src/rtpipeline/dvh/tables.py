@@ -15,12 +15,10 @@ from rtpipeline.dvh.prescribed import is_target, prescribed_to, used_plans
 from rtpipeline.dvh.structure_dvh import StructureDvh
 from rtpipeline.imaging.grid import Volume
 from rtpipeline.structures import Structure, as_columns
-from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS
+from rtpipeline.tables.definitions.dvh import WIDE_DVH_ROW
 from rtpipeline.tables.wide import wide
 
 Row = dict[str, object]
-
-_SAME_FOR_A_STRUCTURE = ("dose_coverage_fraction", "prescription_gy", "prescription_source")
 
 
 def metric_rows(course: Course, results: Sequence[StructureDvh], *, dose: Volume, section: DvhSection) -> Iterator[Row]:
@@ -57,6 +55,7 @@ def metric_rows(course: Course, results: Sequence[StructureDvh], *, dose: Volume
                 "unit": metric.unit or None,
                 "status": metric.status,
                 "column": metric.column,
+                **_completeness(result),
                 "dose_coverage_fraction": curve.coverage_fraction,
                 "prescription_gy": prescribed.dose_gy if prescribed else None,
                 "prescription_source": prescribed.source if prescribed else None,
@@ -102,6 +101,7 @@ def status_rows(course: Course, results: Sequence[StructureDvh]) -> Iterator[Row
             **_identity(course, result.structure),
             "status": result.status,
             "reason": result.reason or None,
+            **_completeness(result),
             "volume_cm3": result.curve.volume_total_cm3 if result.curve else None,
             "dose_coverage_fraction": result.curve.coverage_fraction if result.curve else None,
             "geometry": result.geometry,
@@ -118,10 +118,19 @@ def workbook_sheets(metrics: pa.Table, status: pa.Table, rows: Sequence[Row]) ->
         status: the status table.
         rows: the rows of the long table in the order in which the metrics' columns are to stand.
     """
-    names = [column.name for column in (*COURSE_COLUMNS, *STRUCTURE_COLUMNS)]
-    table = wide(metrics, [*names, *_SAME_FOR_A_STRUCTURE], "column", "value")
+    table = wide(metrics, WIDE_DVH_ROW, "column", "value")
     ordered = list(dict.fromkeys(str(row["column"]) for row in rows))
-    return {"dvh_metrics": table.select([*names, *_SAME_FOR_A_STRUCTURE, *ordered]), "dvh_status": status}
+    return {"dvh_metrics": table.select([*WIDE_DVH_ROW, *ordered]), "dvh_status": status}
+
+
+def _completeness(result: StructureDvh) -> Row:
+    """Whether the structure may be less than the organ: at the edge of the image, or for lack of sources."""
+    known = result.edge_sides is not None and result.status != "empty"
+    return {
+        "structure_touches_edge": bool(result.edge_sides) if known else None,
+        "edge_sides": ", ".join(result.edge_sides or ()) or None,
+        "structure_partial": result.structure.partial,
+    }
 
 
 def _identity(course: Course, structure: Structure) -> Row:

@@ -146,11 +146,17 @@ STAGES: tuple[Stage, ...] = (
         inputs=lambda files: (
             files.dicom / "CT",
             files.structure_set,
+            files.body_regions,
             files.totalsegmentator,
             *files.custom_model_segmentations,
         ),
-        external_inputs=lambda configuration: _given(configuration.custom_structures),
-        configuration_keys=("segmentation.export_dicom_seg", "segmentation.smooth_contours"),
+        external_inputs=lambda configuration: _given(configuration.custom_structures, configuration.structures.names),
+        configuration_keys=(
+            "segmentation.export_dicom_seg",
+            "segmentation.smooth_contours",
+            "custom_structure_templates",
+            "structures.priority",
+        ),
         enabled=lambda configuration: True,
         tokens=_one,
         sentinel=".auto_rtstruct_done",
@@ -202,7 +208,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         enabled=lambda configuration: configuration.dvh.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.dvh_threads_per_job,
-        method_version=2,
+        method_version=3,
         sentinel=".dvh_done",
     ),
     Stage(

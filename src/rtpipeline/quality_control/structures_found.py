@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
-
 from rtpipeline.course import CT_KEY, Course, CourseFiles
-from rtpipeline.imaging.edges import reached_sides, touched_sides
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.slabs import GeometryError, slab_stack
@@ -54,7 +51,7 @@ def structures_at_edge(structures: Sequence[Structure], grid: Grid) -> list[Chec
     """Structures that reach the edge of the planning CT, and so may be cut off there."""
     findings = []
     for structure in structures:
-        sides = () if _is_outer(structure) else _sides_reached(structure, grid)
+        sides = () if _is_outer(structure) else structure.sides_at_edge(grid)
         if sides:
             message = f"it reaches the edge of the planning CT ({', '.join(sides)}) and may be cut off there"
             findings.append(
@@ -140,13 +137,3 @@ def _is_outer(structure: Structure) -> bool:
     return structure.interpreted_type.upper() in OUTER_STRUCTURE_TYPES or any(
         word in name for word in OUTER_STRUCTURE_WORDS
     )
-
-
-def _sides_reached(structure: Structure, grid: Grid) -> tuple[str, ...]:
-    """Sides of the patient at which a structure touches the outermost voxels of `grid`."""
-    if structure.labels is not None:
-        return touched_sides(structure.mask(grid), grid)
-    if not structure.contours:
-        return ()
-    index = grid.world_to_index(np.concatenate(structure.contours))
-    return reached_sides(index.min(axis=0), index.max(axis=0), grid)

@@ -17,9 +17,11 @@ from rtpipeline.structures.structure import LabelVolume, Structure
 CARRIED_SOURCE = "auto_mr"
 """Source of structures that were segmented on an MR series and carried onto the planning CT: `auto_mr:<image key>`."""
 CUSTOM_DESCRIPTION = "rtpipeline custom structure"
-"""ROIDescription of custom structures begins so; the other ROIs of `RS_custom.dcm` are those of its base."""
+"""ROIDescription of custom structures begins so; the other ROIs of `RS_custom.dcm` are those of other sources."""
 REMARK_MARK = " | "
 """What follows it in the ROIDescription of a custom structure is what it lacks."""
+MISSING_MARK = "without "
+"""Remarks begin so where sources are missing."""
 
 
 def course_structures(course: Course, configuration: Configuration) -> tuple[Structure, ...]:
@@ -46,10 +48,7 @@ def source_structures(course: Course, configuration: Configuration) -> tuple[Str
     """
     rules = name_rules(configuration)
     files = course.files
-    structures: list[Structure] = []
-    if files.structure_set.exists():
-        structures += _drawn(_rois(files.structure_set), "manual", rules)
-    structures += automatic_structures(files, CT_KEY, rules)
+    structures = [*manual_structures(files, rules), *automatic_structures(files, CT_KEY, rules)]
     for model in custom_models(files):
         structures += custom_model_structures(files, model, rules)
     structures += carried_structures(files, rules)
@@ -76,6 +75,15 @@ def image_structures(course: Course, image: ImageSeries, configuration: Configur
 def name_rules(configuration: Configuration) -> tuple[NameRule, ...]:
     """The user's mapping of names (`structures.names`); empty where there is none."""
     return load_rules(configuration.structures.names) if configuration.structures.names else ()
+
+
+def manual_structures(files: CourseFiles, rules: Sequence[NameRule] = ()) -> tuple[Structure, ...]:
+    """The structures that were drawn on the planning CT.
+
+    Raises:
+        StageError: the structure set that is there cannot be read.
+    """
+    return tuple(_drawn(_rois(files.structure_set), "manual", rules)) if files.structure_set.exists() else ()
 
 
 def automatic_structures(files: CourseFiles, image_key: str, rules: Sequence[NameRule] = ()) -> tuple[Structure, ...]:
@@ -156,6 +164,7 @@ def _drawn(rois: Iterable[Roi], source: str, rules: Sequence[NameRule]) -> list[
             interpreted_type=roi.interpreted_type,
             contours=roi.contours,
             notes=roi.ignored_contours + _remarks(roi),
+            partial=any(remark.startswith(MISSING_MARK) for remark in _remarks(roi)),
         )
         for roi in rois
     ]

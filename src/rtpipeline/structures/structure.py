@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from rtpipeline.imaging.contours import rasterise_with_notes
+from rtpipeline.imaging.edges import reached_sides, touched_sides
 from rtpipeline.imaging.grid import FloatArray, Grid, Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.nifti import read_nifti
@@ -103,6 +104,7 @@ class Structure:
         contours: (n, 3) closed planar contours in world mm; None for a structure of a segmentation.
         labels: the segmentation it is part of; None for a drawn structure.
         notes: a sentence for everything that was left out when it was read.
+        partial: a custom structure that lacks some of what it is made of.
     """
 
     source: str
@@ -113,6 +115,7 @@ class Structure:
     contours: tuple[FloatArray, ...] | None = None
     labels: LabelVolume | None = None
     notes: tuple[str, ...] = field(default=())
+    partial: bool = False
 
     def mask(self, grid: Grid) -> Mask:
         """The voxels of `grid` whose centre lies inside; a segmentation's own voxels, never through contours."""
@@ -124,6 +127,15 @@ class Structure:
             return self.labels.mask(self.roi_number, grid), self.notes
         mask, notes = rasterise_with_notes(self.contours or (), grid)
         return mask, self.notes + notes
+
+    def sides_at_edge(self, grid: Grid) -> tuple[str, ...]:
+        """Sides of the patient at which it reaches the outermost voxels of an image, where it may go on; sorted."""
+        if self.labels is not None:
+            return touched_sides(self.mask(grid), grid)
+        if not self.contours:
+            return ()
+        index = grid.world_to_index(np.concatenate(self.contours))
+        return reached_sides(index.min(axis=0), index.max(axis=0), grid)
 
 
 def as_columns(structure: Structure) -> dict[str, object]:
