@@ -27,7 +27,8 @@ def test_a_structure_made_of_voxels_has_their_volume() -> None:
     contours = tuple(outline(Mask.cropped(GRID, values)))
     drawn = measured(Structure("manual", 1, "drawn", "", contours=contours))
     made = measured(Structure("custom", 1, "made", "", contours=contours), GRID)
-    assert drawn.curve is not None and made.curve is not None
+    assert drawn.curve is not None
+    assert made.curve is not None
     assert (drawn.geometry, drawn.curve.volume_total_cm3) == ("contours", pytest.approx(1.2))
     assert (made.geometry, made.curve.volume_total_cm3) == ("voxels", pytest.approx(0.6))
     assert made.curve.mean_gy == pytest.approx(20.0)
@@ -35,8 +36,10 @@ def test_a_structure_made_of_voxels_has_their_volume() -> None:
 
 def test_contours_that_overlap_or_leave_gaps_are_told() -> None:
     square = np.array([[10.0, 10, 0], [20, 10, 0], [20, 20, 0], [10, 20, 0]])
-    planes = [square + [0, 0, z] for z in (3.0, 6.0, 9.0, 18.0, 21.0)]
-    result = measured(Structure("manual", 1, "drawn", "", contours=(*planes, planes[0], planes[1] + [5.0, 0, 0])))
+    planes = [square + np.array([0.0, 0, z]) for z in (3.0, 6.0, 9.0, 18.0, 21.0)]
+    result = measured(
+        Structure("manual", 1, "drawn", "", contours=(*planes, planes[0], planes[1] + np.array([5.0, 0, 0])))
+    )
     assert result.status == "ok"
     assert result.curve is not None
     assert result.curve.volume_total_cm3 == pytest.approx(0.1 * 3 * 5 + 0.05 * 3)
