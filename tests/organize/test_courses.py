@@ -17,6 +17,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from dicom_factory import Patient
@@ -49,8 +50,11 @@ def test_a_whole_course(patient: Patient, organized: Organize) -> None:
     assert made.unused == {}
 
 
-def test_slices_are_named_in_the_order_of_their_planes(patient: Patient, organized: Organize) -> None:
-    slices = patient.make_series(slices=5)
+@pytest.mark.parametrize("attributes", [{}, {"InstanceNumber": 1}, {"InstanceNumber": None}], ids=str)
+def test_slices_are_named_in_the_order_of_their_planes(
+    patient: Patient, organized: Organize, attributes: dict[str, int | None]
+) -> None:
+    slices = patient.make_series(slices=5, **attributes)
     folder = organized().only.path("DICOM/CT")
     assert [path.name for path in sorted(folder.iterdir())] == [f"CT_{number:04d}.dcm" for number in range(1, 6)]
     assert [path.read_bytes() for path in sorted(folder.iterdir())] == [path.read_bytes() for path in slices]
@@ -121,6 +125,17 @@ def test_referenced_ct_is_chosen_even_if_smaller(patient: Patient, organized: Or
     assert made.only.description.planning_ct.series_instance_uid == patient.uid("ct")
     assert len(made.unused) == 9
     assert all("another CT series" in reason for _, reason in made.unused.values())
+
+
+def test_of_several_referenced_cts_the_one_with_most_slices_then_the_lowest_uid(
+    patient: Patient, organized: Organize
+) -> None:
+    for name, slices in (("few", 4), ("many a", 6), ("many b", 6)):
+        patient.make_series(name, slices=slices, place=name)
+    patient.make_structure_set(series=("few", "many a", "many b"))
+    planning_ct = organized().only.description.planning_ct
+    assert planning_ct is not None
+    assert planning_ct.series_instance_uid == min(patient.uid("many a"), patient.uid("many b"))
 
 
 def test_unresolved_reference_takes_no_other_ct(patient: Patient, organized: Organize) -> None:
@@ -301,6 +316,78 @@ def test_dose_without_its_plan_is_linked_and_says_so(patient: Patient, organized
     assert any("its plan is not in the input" in sentence for sentence in course.description.links)
 
 
+@pytest.mark.parametrize(
+    ("made_on", "plan"), [("20240112", "plan1"), ("20240501", "plan2"), ("20230101", None), ("", None)]
+)
+def test_dose_without_references_goes_to_the_last_plan_before_it(
+    patient: Patient, organized: Organize, made_on: str, plan: str | None
+) -> None:
+    patient.make_course("1", date="20240110")
+    patient.make_course("2", date="20240310")
+    for suffix in "12":
+        (patient.folder / suffix / f"dose{suffix}.dcm").unlink()
+    patient.make_dose(plans=(), frame="", study="dose study", date="", InstanceCreationDate=made_on)
+    made = organized()
+    with_dose = [course.description for course in made.result.courses if course.description.doses]
+    if plan is None:
+        assert with_dose == []
+        assert list(made.unused) == ["dose.dcm"]
+    else:
+        (text,) = with_dose
+        assert text.plans[0].sop_instance_uid == patient.uid(plan)
+        assert any("names no plan; linked by its patient and date" in sentence for sentence in text.links)
+
+
+def test_dose_of_an_unknown_frame_goes_nowhere_whatever_its_date(patient: Patient, organized: Organize) -> None:
+    patient.make_course("1", date="20240110")
+    patient.make_dose(plans=(), frame="elsewhere", study="elsewhere", InstanceCreationDate="20240112")
+    assert list(organized().unused) == ["dose.dcm"]
+
+
+@pytest.mark.parametrize(("date", "suffix"), [("20240109", "1"), ("20240401", "2")])
+def test_plan_without_references_goes_to_the_last_images_before_it(
+    patient: Patient, organized: Organize, date: str, suffix: str
+) -> None:
+    for one, day in (("1", "20240105"), ("2", "20240305")):
+        patient.make_series(f"ct{one}", study=f"study{one}", frame=f"frame{one}", date=day, place=one)
+    patient.make_plan(structure_set=None, frame="", study="plan study", date=date)
+    (text,) = (course.description for course in organized().result.courses if course.description.plans)
+    assert text.planning_ct is not None
+    assert text.planning_ct.series_instance_uid == patient.uid(f"ct{suffix}")
+    assert any("linked by its patient and date" in sentence for sentence in text.links)
+
+
+@pytest.mark.parametrize(("date", "suffix"), [("20240109", "1"), ("20240401", "2")])
+def test_date_tells_courses_of_one_frame_apart(patient: Patient, organized: Organize, date: str, suffix: str) -> None:
+    for one, day in (("1", "20240105"), ("2", "20240305")):
+        patient.make_series(f"ct{one}", study=f"study{one}", date=day, place=one)
+    patient.make_plan(structure_set=None, study="plan study", date=date)
+    (text,) = (course.description for course in organized().result.courses if course.description.plans)
+    assert text.planning_ct is not None
+    assert text.planning_ct.series_instance_uid == patient.uid(f"ct{suffix}")
+    assert any("linked by its frame of reference and date" in sentence for sentence in text.links)
+
+
+def test_empty_references_join_nothing(export: Path, organized: Organize) -> None:
+    """References that are there without a UID, and plans and doses of other patients, are no links."""
+    for name in ("A", "B"):
+        patient = Patient(export / name, name)
+        patient.make_series()
+        patient.make_plan(structure_set="", frame="plan frame", study="plan study")
+        patient.make_dose(plans=("",), frame="dose frame", study="dose study")
+        for path in (patient.folder / "plan.dcm", patient.folder / "dose.dcm"):
+            dataset = pydicom.dcmread(path)
+            for keyword in ("ReferencedStructureSetSequence", "ReferencedRTPlanSequence"):
+                for item in dataset.get(keyword, ()):
+                    item.ReferencedSOPInstanceUID = ""
+            dataset.save_as(path)
+    made = organized()
+    assert sorted(made.unused) == ["A/dose.dcm", "B/dose.dcm"]
+    assert kinds(made) == ["images", "images", "plan", "plan"]
+    for course in made.result.courses:
+        assert (course.description.doses, len(course.description.plans)) == ((), course.description.kind == "plan")
+
+
 def test_orphans_are_listed(patient: Patient, organized: Organize) -> None:
     patient.make_course()
     patient.make_dose("far", plans=("not exported",), frame="far frame", study="far study")
@@ -351,6 +438,58 @@ def test_course_filter_lists_what_it_leaves_out(export: Path, organized: Organiz
     assert made.only.description.patient == "A"
     assert {kind for kind, _ in made.unused.values()} == {"filtered"}
     assert len(made.unused) == 4
+
+
+@pytest.mark.parametrize(
+    ("wanted", "courses"),
+    [
+        ([], ["A", "B"]),
+        (["A"], ["A"]),
+        (["A/*"], ["A"]),
+        (["nobody"], []),
+        (["nobody", "B"], ["B"]),
+        (["../A"], []),
+        (["/etc"], []),
+        (["link to B"], []),
+    ],
+    ids=str,
+)
+def test_filter_looks_at_the_whole_input_wherever_files_lie(
+    export: Path, organized: Organize, wanted: list[str], courses: list[str]
+) -> None:
+    """Files of A lie flat, below a centre, in a folder named B, and in a hidden one; a link names another folder."""
+    for name, places in (("A", ("A", "centre/A", "B", ".hidden")), ("B", ("centre/B",))):
+        patient = Patient(export, name)
+        for number, place in enumerate(places):
+            patient.make_series(f"{name}{number}", frame=f"{name}{number}", study=f"{name}{number}", place=place)
+    (export / "link to B").symlink_to(export / "centre" / "B", target_is_directory=True)
+    made = organized(course_filter=wanted)
+    assert sorted({course.description.patient for course in made.result.courses}) == courses
+    assert len(made.result.courses) == 4 * ("A" in courses) + ("B" in courses)
+    assert sum(kind == "filtered" for kind, _ in made.unused.values()) == 20 - 4 * len(made.result.courses)
+    assert made.result.files_total == 21
+    unmatched = [one for one in wanted if f"no course of the input is called {one};" in " ".join(made.result.warnings)]
+    assert unmatched == [one for one in wanted if one[0] not in courses]
+
+
+@pytest.mark.parametrize(
+    "layout", ["", "{patient}", "{patient}/Study", "centre/{patient}", "{patient}/{series}", ".x/y"]
+)
+def test_layouts_of_folders_decide_nothing(export: Path, organized: Organize, layout: str) -> None:
+    for name in ("A", "B"):
+        patient = Patient(export, name)
+
+        def place(series: str, name: str = name, patient: Patient = patient) -> str:
+            return layout.format(patient=name, series=patient.uid(series))
+
+        patient.make_series(f"ct{name}", place=place(f"ct{name}"))
+        patient.make_structure_set(f"rs{name}", series=(f"ct{name}",), place=place("rs"))
+        patient.make_plan(f"plan{name}", structure_set=f"rs{name}", place=place("plan"))
+        patient.make_dose(f"dose{name}", plans=(f"plan{name}",), place=place("dose"))
+    made = organized()
+    assert [len(course.description.doses) for course in made.result.courses] == [1, 1]
+    assert [course.description.images[0].instance_count for course in made.result.courses] == [4, 4]
+    assert made.unused == {}
 
 
 def test_patients_without_identifier_stay_apart(export: Path, organized: Organize) -> None:

@@ -133,7 +133,7 @@ def test_dicomdir_is_a_table_of_contents(tmp_path: Path, patient: Patient, organ
 
 
 def test_a_series_is_its_uid_whatever_folder_it_lies_in(patient: Patient, organized: Organize) -> None:
-    patient.make_plan(structure_set=None, place="scan")
+    first = patient.make_plan("0 is no image", structure_set=None, place="scan")
     for name, place in (("a", "scan"), ("b", "scan"), ("a2", "other")):
         uid = patient.uid(name[0])
         patient.make_series(
@@ -149,6 +149,7 @@ def test_a_series_is_its_uid_whatever_folder_it_lies_in(patient: Patient, organi
         for course in organized().result.courses
         for image in course.description.images
     }
+    assert min(first.parent.iterdir()) == first
     assert counts == {patient.uid("a"): 8, patient.uid("b"): 4}
 
 
