@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
+import pydicom
 import pytest
+from typer.testing import CliRunner
 
 from dicom_factory import Patient
 from pipeline.conftest import COHORT, STAGES, computed
+from rtpipeline.cli.app import app
 from rtpipeline.course import CohortFiles
 from rtpipeline.outcome import StageError
 from rtpipeline.pipeline import run as run_module
-from rtpipeline.pipeline.run import RunOptions, run_one_stage
+from rtpipeline.pipeline.run import EXIT_PARTIAL, RunOptions, run_one_stage
 from rtpipeline.pipeline.stages import canonical_names
 from rtpipeline.scheduling.locks import locked
 
@@ -58,6 +62,72 @@ def test_an_option_redoes_what_depends_on_it(pipeline, key, value, stages):
 def test_force_redoes_a_stage_and_only_what_reads_changed_outputs(pipeline):
     done = computed(pipeline(RunOptions(forced=frozenset({"dvh"}))))
     assert {stage for patient, stage in done if patient} == {"dvh"}, "the same DVH again changes nothing after it"
+
+
+def test_a_changed_file_redoes_what_reads_it_in_its_course_alone(pipeline, output):
+    (course, _) = CohortFiles(output).manifest_courses()
+    dose = pydicom.dcmread(course.files.dose)
+    dose.DoseGridScaling = 2 * dose.DoseGridScaling
+    dose.save_as(course.files.dose)
+    done = computed(pipeline(RunOptions(stages=canonical_names(["dvh,metadata,qc"]))))
+    assert done == {(course.description.patient, stage) for stage in ("dvh", "quality_control")}
+
+
+def test_results_of_an_older_method_are_made_again(pipeline, output):
+    """Raising a stage's method version is seen where the state file has a lower one."""
+    (course, _) = CohortFiles(output).manifest_courses()
+    state = json.loads(course.files.state("dvh").read_text())
+    state["method_version"] -= 1
+    course.files.state("dvh").write_text(json.dumps(state))
+    assert {one for one in computed(pipeline()) if one[0]} == {(course.description.patient, "dvh")}
+
+
+RUN = ("run", "--no-segmentation", "--no-radiomics", "--no-robustness", "--config", "scheduler.reserved_cores=0")
+
+
+@pytest.mark.parametrize(
+    ("flags", "redone"),
+    [
+        ((), set()),
+        (("--force-redo",), STAGES | {"aggregate", "report"}),
+        (("--force", "metadata,qc"), {"metadata", "quality_control", "report"}),
+        (("--force", "metadata", "--force", "crop_ct"), {"metadata", "report"}),
+        (("--force", "aggregate"), {"aggregate"}),
+        (("--force-redo", "--stage", "dvh", "--stage", "metadata"), {"dvh", "metadata"}),
+    ],
+)
+def test_force_as_typed(export, output, flags, redone):
+    """`--force-redo` makes every stage again, `--force` those it names; the same input gives the same bytes.
+
+    The report shows when each stage ran, so it is new after any of them.
+    """
+    courses = CohortFiles(output).manifest_courses()
+    states = {
+        **{stage: [course.files.state(stage) for course in courses] for stage in STAGES},
+        **{stage: [CohortFiles(output).state(stage)] for stage in ("aggregate", "report")},
+    }
+    times = {stage: [file.stat().st_mtime_ns for file in files] for stage, files in states.items()}
+    tables = {path: path.read_bytes() for path in output.rglob("*.parquet") if path.parent.name != "_COURSES"}
+    result = CliRunner().invoke(
+        app, [*RUN, "--dicom-root", str(export), "--outdir", str(output), *flags], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    for stage, files in states.items():
+        again = {file.stat().st_mtime_ns > time for file, time in zip(files, times[stage], strict=True)}
+        assert again == {stage in redone}, stage
+    assert {path: path.read_bytes() for path in tables} == tables
+
+
+@pytest.mark.parametrize(("flag", "tried"), [("--retry-failed", True), ("--no-retry-failed", False)])
+def test_retry_as_typed(export, output, tmp_path, flag, tried):
+    structures = tmp_path / "structures.yaml"
+    structures.write_text("custom_structures: 7\n")
+    words = [*RUN, "--dicom-root", str(export), "--outdir", str(output), "--custom-structures", str(structures)]
+    assert CliRunner().invoke(app, words).exit_code == EXIT_PARTIAL
+    states = [course.files.state("auto_rtstruct") for course in CohortFiles(output).manifest_courses()]
+    times = [state.stat().st_mtime_ns for state in states]
+    assert CliRunner().invoke(app, [*words, flag]).exit_code == EXIT_PARTIAL
+    assert [state.stat().st_mtime_ns > time for state, time in zip(states, times, strict=True)] == [tried, tried]
 
 
 def test_a_damaged_output_is_made_again(pipeline, output):
