@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from kill_rounds import SmallCohort
-from process_tree import longest_excess_s
+from process_tree import longest_excess
 
 RUN_WITH_CPUS = Path(__file__).parents[1] / "end_to_end" / "run_with_cpus.py"
 
@@ -26,8 +26,12 @@ def main() -> None:
             process = subprocess.Popen(
                 [*map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
             )
-            excess_s, peak = longest_excess_s(process, budget)
-            print(f"budget {budget}: more than {budget} threads for {excess_s:.2f} s at most, {peak} at the peak")  # noqa: T201
+            excess = longest_excess(process, budget)
+            print(  # noqa: T201
+                f"budget {budget}: more than {budget} threads for {excess.seconds:.2f} s at most, {excess.peak} at the "
+                f"peak: {', '.join(excess.threads)}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
