@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from rtpipeline.scheduling import locks
-from rtpipeline.scheduling.locks import LockedError, holder_of, locked
+from rtpipeline.scheduling.locks import Holder, LockedError, holder_of, locked
 
 HOLD = """
 import sys, time
@@ -76,6 +77,63 @@ def test_a_killed_process_does_not_keep_it(file, other):
     with locked(file):
         pass
     assert not file.exists()
+
+
+BEAT = """
+import os, sys, time
+print("beats", flush=True)
+while True:
+    os.utime(sys.argv[1])
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture
+def held_elsewhere(file, monkeypatch):
+    """A lock that another machine's process has, on a file system whose locks hold within one machine only."""
+    monkeypatch.setattr(locks, "SIGN_OF_LIFE_S", 1.0)
+    file.parent.mkdir()
+    file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": "2026-01-01T00:00:00+00:00"}))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_process_that_lives_on_another_machine_keeps_it(file, held_elsewhere, shared):
+    alive = subprocess.Popen([sys.executable, "-c", BEAT, str(file)], stdout=subprocess.PIPE, text=True)
+    assert alive.stdout is not None
+    try:
+        assert alive.stdout.readline() == "beats\n"
+        with pytest.raises(LockedError, match="process 1 on elsewhere"), locked(file, shared=shared):
+            pass
+        assert holder_of(file).host == "elsewhere"
+    finally:
+        alive.kill()
+        alive.wait()
+        alive.stdout.close()
+    with locked(file):  # it has died, and the last beat was a moment ago
+        assert Holder.read(file).host == socket.gethostname()
+
+
+def test_a_process_that_died_on_another_machine_is_waited_for_and_then_passed_over(file, held_elsewhere, caplog):
+    begin = time.monotonic()
+    with caplog.at_level(logging.INFO), locked(file):
+        assert time.monotonic() - begin >= 1.0
+    assert "process 1 on elsewhere, since 2026-01-01T00:00:00+00:00 held it; waiting up to 1 s" in caplog.text
+
+
+def test_one_that_died_long_ago_is_not_waited_for(file, held_elsewhere):
+    os.utime(file, (time.time() - 600,) * 2)
+    begin = time.monotonic()
+    assert holder_of(file) is None
+    with locked(file):
+        assert time.monotonic() - begin < 1.0
+
+
+def test_a_held_lock_beats(file, monkeypatch):
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.05)
+    with locked(file):
+        os.utime(file, (0, 0))
+        time.sleep(0.5)
+        assert file.stat().st_mtime > time.time() - 60
 
 
 def test_several_processes_share_it_and_keep_out_who_wants_it_alone(file, other):

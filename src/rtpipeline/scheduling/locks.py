@@ -1,9 +1,11 @@
 """Locks on files: one writer at a time, also between nodes of a shared file system.
 
 A lock is the operating system's (`flock`), so a process that dies, however it dies, does not keep it; network file
-systems with locking (NFS, Lustre, GPFS, BeeGFS, CephFS, where they are mounted with it) hold it between nodes. Where a
-file system has no locks, the file itself is the lock, with host and process in it, and its time of change as a
-heartbeat: another process takes it over when the process is gone, or the heartbeat has stopped.
+systems with locking (NFS, Lustre, GPFS, BeeGFS, CephFS, where they are mounted with it) hold it between nodes. Some
+hold it only within one node and do not say so, and some have no locks. Therefore the file also names host and process,
+and its time of change is a heartbeat. Whoever gets a lock that another host has left behind waits for one more beat of
+it, and goes on only where there is none. Where there are no locks, the file itself is the lock: another process takes
+it over when the process is gone, or the heartbeat has stopped.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import datetime
 import errno
 import fcntl
 import json
+import logging
 import os
 import socket
 import threading
@@ -24,10 +27,12 @@ from pathlib import Path
 
 import psutil
 
-HEARTBEAT_S = 20.0
+HEARTBEAT_S = 10.0
+SIGN_OF_LIFE_S = 35.0
 STALE_AFTER_S = 180.0
 PATIENCE_S = 0.5
 """How long a lock is waited for, because somebody may only be looking whether it is held."""
+_log = logging.getLogger(__name__)
 _NO_LOCKS_HERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
 
 
@@ -99,10 +104,13 @@ def locked(path: Path, *, shared: bool = False, patience_s: float = PATIENCE_S) 
             yield
         return
     try:
-        if not shared:
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, Holder.this_process()._content(), 0)
-        yield
+        if shared:
+            yield
+            return
+        os.truncate(descriptor, 0)
+        os.pwrite(descriptor, Holder.this_process()._content(), 0)
+        with _heart(path):
+            yield
     finally:
         _release(path, descriptor)
 
@@ -122,7 +130,8 @@ def holder_of(path: Path) -> Holder | None:
             raise
         return None if _is_stale(path) else Holder.read(path)
     else:
-        return None
+        holder = Holder.read(path)
+        return holder if holder is not None and holder.host != socket.gethostname() and not _is_stale(path) else None
     finally:
         os.close(descriptor)
 
@@ -143,9 +152,13 @@ def _acquire(path: Path, *, shared: bool, patience_s: float) -> int:
         except OSError:
             os.close(descriptor)
             raise
-        if _is_at(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # the one who held it before has just deleted the file
+        if not _is_at(path, descriptor):
+            os.close(descriptor)  # the one who held it before has just deleted the file
+            continue
+        if _lives_elsewhere(path):
+            os.close(descriptor)
+            raise LockedError(path, Holder.read(path))
+        return descriptor
 
 
 def _release(path: Path, descriptor: int) -> None:
@@ -186,6 +199,16 @@ def _locked_by_existence(path: Path, *, shared: bool) -> Iterator[None]:
         raise LockedError(path, Holder.read(path)) from error
     os.write(descriptor, Holder.this_process()._content())
     os.close(descriptor)
+    try:
+        with _heart(path):
+            yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _heart(path: Path) -> Iterator[None]:
+    """Touch the file again and again while the block runs."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -193,14 +216,37 @@ def _locked_by_existence(path: Path, *, shared: bool) -> Iterator[None]:
             with contextlib.suppress(FileNotFoundError):
                 os.utime(path)
 
-    heartbeat = threading.Thread(target=beat, name=f"heartbeat of {path.name}", daemon=True)
-    heartbeat.start()
+    heart = threading.Thread(target=beat, name=f"heartbeat of {path.name}", daemon=True)
+    heart.start()
     try:
         yield
     finally:
         ended.set()
-        heartbeat.join()
-        path.unlink(missing_ok=True)
+        heart.join()
+
+
+def _lives_elsewhere(path: Path) -> bool:
+    """Whether a process of another machine holds the lock, although this machine's system gave it to us."""
+    holder = Holder.read(path)
+    if holder is None or holder.host == socket.gethostname() or _is_stale(path):
+        return False
+    _log.info("%s: %s held it; waiting up to %.0f s for a sign of life", path, holder, SIGN_OF_LIFE_S)
+    give_up = time.monotonic() + SIGN_OF_LIFE_S
+    last = _changed(path)
+    while time.monotonic() < give_up:
+        time.sleep(min(1.0, SIGN_OF_LIFE_S / 10))
+        if _changed(path) != last:
+            return True
+    return False
+
+
+def _changed(path: Path) -> int:
+    """The time of change as the server has it: network file systems ask it when a file is opened."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.fstat(descriptor).st_mtime_ns
+    finally:
+        os.close(descriptor)
 
 
 def _is_stale(path: Path) -> bool:
@@ -211,7 +257,7 @@ def _is_stale(path: Path) -> bool:
     probe = path.with_name(f".{path.name}.{os.getpid()}.clock")
     probe.touch()
     try:
-        return probe.stat().st_mtime - path.stat().st_mtime > STALE_AFTER_S
+        return probe.stat().st_mtime_ns - _changed(path) > STALE_AFTER_S * 1e9
     except FileNotFoundError:
         return True
     finally:
