@@ -9,6 +9,7 @@ import pytest
 from rtpipeline.outcome import StageError
 from rtpipeline.structures.name_mapping import NameRule, load_rules
 from rtpipeline.structures.names import propose, standard_name
+from rtpipeline.structures.standard_list import standard_names
 from rtpipeline.structures.vocabulary import entries
 
 
@@ -73,7 +74,18 @@ def test_nothing_where_no_rule_is_certain(drawn: str) -> None:
 
 
 def test_a_standard_name_stays_what_it_is() -> None:
-    for name in ("Lung_L", "Lungs", "SpinalCord", "PTV_6000", "PTV1_5400", "GTV1", "Glnd_Submand_L", "A_Aorta"):
+    assert len(standard_names()) > 650
+    for name in (
+        *standard_names(),
+        "Lung_L",
+        "Lungs",
+        "SpinalCord",
+        "PTV_6000",
+        "PTV1_5400",
+        "GTV1",
+        "Glnd_Submand_L",
+        "A_Aorta",
+    ):
         assert standard_name(name) == name
 
 
@@ -113,7 +125,7 @@ def test_spellings_from_clinics(row: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("drawn", "standard", "confidence", "reason"),
     [
-        ("Lung_L", "Lung_L", "certain", "a name of the standard, left"),
+        ("Lung_L", "Lung_L", "certain", "a name of the standard"),
         ("Poumon G", "Lung_L", "certain", "French 'poumon', left"),
         ("Nerka P", "Kidney_R", "certain", "Polish 'nerka', right"),
         ("PTV_60", "PTV_6000", "certain", "target volume for 60 Gy"),
@@ -144,6 +156,18 @@ def test_a_word_of_one_language_means_one_organ() -> None:
     for entry in entries():
         meanings.setdefault((entry.language, tuple(sorted(entry.words))), set()).add(entry.standard_name)
     assert {words: names for words, names in meanings.items() if len(names) > 1} == {}
+
+
+def test_the_names_that_words_stand_for_are_those_of_the_standard() -> None:
+    """Three that it does not list are formed as its section 7 says."""
+    names = {e.standard_name + side for e in entries() for side in (("_L", "_R") if e.kind == "pair" else ("",))}
+    names |= {
+        standard_name(f"vertebrae_{region}{n}")
+        for region, last in (("C", 7), ("T", 12), ("L", 5))
+        for n in range(1, last + 1)
+    }
+    names |= {standard_name(f"rib_left_{n}") for n in range(1, 13)}
+    assert names - {""} - set(standard_names()) == {"Sternum", "Humerus_Head_L", "Humerus_Head_R", "Testes"}
 
 
 def test_every_word_of_the_vocabulary_finds_its_organ() -> None:

@@ -160,7 +160,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: True,
         tokens=_one,
         sentinel=".auto_rtstruct_done",
-        method_version=2,
+        method_version=3,
     ),
     Stage(
         name="anatomical_cropping",
@@ -268,7 +268,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics_robustness.enabled,
         tokens=_robustness_tokens,
         sentinel=".radiomics_robustness_done",
-        method_version=3,
+        method_version=4,
     ),
     Stage(
         name="quality_control",
@@ -291,7 +291,7 @@ STAGES: tuple[Stage, ...] = (
         tokens=lambda configuration, parallelization: configuration.scheduler.qc_threads_per_job,
         sentinel=".qc_done",
         aliases=("qc",),
-        method_version=4,
+        method_version=5,
     ),
 )
 

@@ -15,7 +15,8 @@ from functools import lru_cache
 from typing import Literal
 
 from rtpipeline.structures.name_mapping import NameRule
-from rtpipeline.structures.numbered import bone, target, without_prv
+from rtpipeline.structures.numbered import bone, target, with_prv, without_prv
+from rtpipeline.structures.standard_list import listed_name
 from rtpipeline.structures.vocabulary import STANDARD, Match, all_words, matches, spellings
 
 Confidence = Literal["certain", "likely", "possible", "none"]
@@ -58,6 +59,11 @@ class NameProposal:
     reason: str
 
 
+def token(name: str) -> str:
+    """What names are compared by: letters and digits without regard to case."""
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
 def standard_name(roi_name: str, rules: Sequence[NameRule] = ()) -> str:
     """The TG-263 name of a structure, or an empty text where no rule is certain (see `propose`)."""
     proposal = propose(roi_name, rules)
@@ -70,7 +76,7 @@ def propose(roi_name: str, rules: Sequence[NameRule] = ()) -> NameProposal:
     The user's rules come first, in their order. Then: targets with their number and dose level (`ptv1 54Gy` →
     `PTV1_5400`, in cGy; two digits without a unit are Gy), vertebrae, ribs, and a vocabulary of organs in several
     languages, with side (`Lung-Left`, `Poumon G` → `Lung_L`), plurals (`kidneys` → `Kidneys`) and planning risk volumes
-    (`Cord PRV 5mm` → `SpinalCord_PRV05`).
+    (`Cord PRV 5mm` → `SpinalCord_PRV05`); and every name of the standard's own list.
     """
     name = roi_name.strip().lower()
     for rule in rules:
@@ -87,6 +93,9 @@ def _by_rules(roi_name: str) -> NameProposal:
     if found is not None:
         name, certain, reason = found
         return NameProposal(name, "certain" if certain else "likely", reason)
+    listed = listed_name(roi_name)
+    if listed:
+        return NameProposal(listed, "certain", "a name of the standard")
     if "+" in roi_name:
         return NameProposal("", "none", "made of several structures, or with a margin")
     for propose_organ in (_organ, _qualified_organ, _misspelt_organ):
@@ -107,7 +116,8 @@ def _organ(words: Sequence[str]) -> NameProposal | None:
         return None
     name = next(iter(names))
     if name:
-        return NameProposal(name + suffix, "certain", _reason(found[0]) + (", planning risk volume" if suffix else ""))
+        reason = _reason(found[0]) + (", planning risk volume" if suffix else "")
+        return NameProposal(with_prv(name, suffix), "certain", reason)
     entry = found[0].entry
     if entry.kind == "pair":
         return NameProposal("", "none", f"{entry.standard_name} without a side: left, right or both")

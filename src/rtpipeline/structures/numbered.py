@@ -6,12 +6,12 @@ import re
 
 TARGET = re.compile(
     r"(i?gtv|i?ctv|itv|ptv) ?"
-    r"(?:(p|n|m|sb|primary|prim|nodes?|nodal|t|tumou?r|ln|high|mid|intermediate|low)(?![a-z]) ?)?"
+    r"(?:(p|n|m|sb|par|vas|primary|prim|nodes?|nodal|t|tumou?r|ln|high|mid|intermediate|low)(?![a-z]) ?)?"
     r"(?:([1-9])\b ?)?(?:(\d{1,5}(?:[.,]\d{1,2})?) ?(c?gy)?)?"
 )
-_CLASSIFIERS = {"p": "p", "primary": "p", "prim": "p", "n": "n", "node": "n", "nodes": "n", "nodal": "n", "m": "m"}
-_CLASSIFIERS |= {"sb": "sb"}
-_LIKELY_CLASSIFIERS = {"t": "p", "tumor": "p", "tumour": "p", "ln": "n"}
+_CLASSIFIERS = {"p": "p", "primary": "p", "prim": "p", "n": "n", "node": "n", "nodes": "n", "nodal": "n"}
+_CLASSIFIERS |= {"sb": "sb", "par": "par", "vas": "vas"}
+_LIKELY_CLASSIFIERS = {"m": "m", "t": "p", "tumor": "p", "tumour": "p", "ln": "n"}
 _RANKS = {"high": "_High", "mid": "_Mid", "intermediate": "_Mid", "low": "_Low"}
 
 VERTEBRA = re.compile(
@@ -22,7 +22,10 @@ BARE_VERTEBRA = re.compile(r"([ctl]|th) ?0?(\d{1,2})")
 _GERMAN_REGIONS = {"h": "C", "b": "T", "l": "L"}
 LARGEST_VERTEBRA = {"C": 7, "T": 13, "L": 6, "S": 5}
 RIB = re.compile(r"rib (?:(left|right|l|r) )?0?(\d{1,2})(?: (left|right|l|r))?")
-PRV = re.compile(r"^(?:prv ?(?P<front>\d{1,2})? ?(?:mm)? )?(?P<organ>.*?)(?: prv ?(?P<back>\d{1,2})?(?: ?mm)?)?$")
+PRV = re.compile(r"(?P<organ>.+?) prv ?(?P<back>\d{1,2})?(?: ?mm)?(?P<side> (?:l|r|lt|rt|left|right))?")
+PRV_FIRST = re.compile(r"prv ?(?P<front>\d{1,2})? ?(?:mm)? (?P<organ>.+?)(?: (?P<back>\d{1,2}) ?mm)?")
+LONGEST_NAME = 16
+"""Characters of a name of the standard (TG-263, 7.1)."""
 
 Found = tuple[str, bool, str]
 """Standard name, whether it is certain, and why."""
@@ -89,7 +92,7 @@ def _vertebra(region: str, number: str, certain: bool) -> Found | None:
     region = region[0].upper()
     if not 1 <= int(number) <= LARGEST_VERTEBRA[region]:
         return None
-    return f"VB_{region}{int(number)}", certain, "vertebra"
+    return f"VB_{region}{int(number):0{2 if region == 'T' else 1}d}", certain, "vertebra"
 
 
 def without_prv(text: str) -> tuple[str, str]:
@@ -97,10 +100,20 @@ def without_prv(text: str) -> tuple[str, str]:
 
     `cord prv 5 mm` → (`cord`, `_PRV05`); `text` is words in lower case.
     """
-    if "prv" not in text.split():
+    match = PRV.fullmatch(text) or PRV_FIRST.fullmatch(text)
+    if match is None:
         return text, ""
-    match = PRV.fullmatch(text)
-    if match is None or not match["organ"]:
-        return text, ""
-    number = match["front"] or match["back"]
-    return match["organ"].strip(), "_PRV" + (f"{int(number):02d}" if number else "")
+    parts = match.groupdict()
+    margin = parts.get("front") or parts["back"]
+    return match["organ"] + (parts.get("side") or ""), "_PRV" + (f"{int(margin):02d}" if margin else "")
+
+
+def with_prv(name: str, suffix: str) -> str:
+    """The standard name of a planning risk volume: the suffix stands before the side (`OpticNrv_PRV03_L`).
+
+    A margin below 10 mm has one digit where the name would be too long with two (`OpticChiasm_PRV3`).
+    """
+    organ, side = (name[:-2], name[-2:]) if name.endswith(("_L", "_R")) else (name, "")
+    if suffix.startswith("_PRV0") and len(name + suffix) > LONGEST_NAME:
+        suffix = f"_PRV{suffix[-1]}"
+    return f"{organ}{suffix}{side}"

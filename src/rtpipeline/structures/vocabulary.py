@@ -121,6 +121,8 @@ def _glued(words: Sequence[str], glued: dict[str, Entry], sides: dict[str, str])
         yield Match(glued[text], "")
         return
     for side_word, side in sides.items():
+        if len(side_word) == 1 and side_word not in "lr":  # the plural of `retina` is not an Italian left one
+            continue
         for rest in (text.removesuffix(side_word), text.removeprefix(side_word)):
             if rest != text and rest in glued and glued[rest].kind == "pair" and len(rest) > 2:
                 yield Match(glued[rest], side)
