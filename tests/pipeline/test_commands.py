@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 from dicom_factory import Patient
+from pipeline.conftest import STAGES
 from rtpipeline.cli.app import app
 from rtpipeline.course import CohortFiles
 from rtpipeline.scheduling.locks import locked
@@ -87,6 +89,16 @@ def test_status_shows_what_runs(output, course):
     assert stages["dvh"]["status"] == "running"
     assert f"process {os.getpid()}" in stages["dvh"]["holder"]
     assert stages["metadata"]["status"] in ("ok", "partial")
+
+
+def test_time_and_memory_of_every_stage_are_known(output, course):
+    stages = {one["stage"]: one for one in json.loads(call("status", output, "--json").stdout)["courses"][0]["stages"]}
+    assert 20e6 < stages["dvh"]["peak_memory_bytes"] < psutil.virtual_memory().total
+    report = json.loads(CohortFiles(output).run_report.read_text())["courses"][course.key]
+    for name in STAGES:
+        assert report[name]["peak_memory_bytes"] == stages[name]["peak_memory_bytes"]
+        assert report[name]["seconds"] == stages[name]["seconds"] > 0
+    assert "most memory that a run held at once: " in call("status", output).output
 
 
 def test_aggregate_and_report_do_only_that(output, course):

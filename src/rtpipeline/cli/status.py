@@ -47,6 +47,9 @@ def command(
         for one in course["stages"]:
             if one["status"] in ("failed", "partial"):
                 console.print(f"{course['course']} {one['stage']} {one['status']}: {one['reason']}", markup=False)
+    peak = max((one["peak_memory_bytes"] or 0 for course in courses for one in course["stages"]), default=0)
+    if peak:
+        console.print(f"most memory that a run held at once: {peak / 1e9:.1f} GB")
     if holder is not None:
         eta = f"; about {eta_s:.0f} s to go" if eta_s is not None else ""
         console.print(f"a run is at work here ({holder}){eta}", markup=False)
@@ -66,6 +69,7 @@ def _stages(course: Course) -> list[dict[str, Any]]:
                 "reason": state.reason if state is not None and holder is None else "",
                 "holder": str(holder) if holder is not None else "",
                 "seconds": state.seconds if state is not None else None,
+                "peak_memory_bytes": state.peak_memory_bytes if state is not None else None,
             }
         )
     return found

@@ -199,7 +199,7 @@ def _combined(tables: Outcome, robustness: Outcome) -> Outcome:
 
 
 def _run_report(outcomes: Outcomes, states: States, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """Status, reason and time of every stage of every course, as this run left them."""
+    """Status, reason, time and memory of every stage of every course, as this run left them."""
     return {
         "version": __version__,
         "cohort": {
@@ -215,6 +215,7 @@ def _run_report(outcomes: Outcomes, states: States, seconds: Mapping[str, float]
                     "reason": state.reason,
                     "started": state.started,
                     "seconds": state.seconds,
+                    "peak_memory_bytes": state.peak_memory_bytes,
                 }
                 for name, state in own.items()
             }

@@ -35,6 +35,7 @@ from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.devices import gpu_uuids
 from rtpipeline.scheduling.gpu_slots import held_device, lock_folder
 from rtpipeline.scheduling.locks import LockedError, locked
+from rtpipeline.scheduling.memory_watch import MemoryWatch
 from rtpipeline.scheduling.progress import PoolView
 from rtpipeline.scheduling.resources import Resources
 
@@ -55,6 +56,7 @@ class RunContext:
         cancelled: set when the run is to stop.
         logger: the run's logger.
         slots: devices by slot pool, one entry for each job that may run at once.
+        memory: watches the memory in use.
         show: gets how far the pool is, where somebody looks.
     """
 
@@ -66,6 +68,7 @@ class RunContext:
     cancelled: threading.Event = field(default_factory=threading.Event)
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("rtpipeline"))
     slots: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    memory: MemoryWatch = field(default_factory=MemoryWatch)
     show: Callable[[PoolView], None] | None = None
 
 
@@ -131,7 +134,8 @@ def _run_and_publish(
             forced=stage.name in context.forced,
             cancelled=context.cancelled,
         )
-        outcome = stage_outcome(stage, course, context.configuration, resources)
+        with context.memory.peak() as peak:
+            outcome = stage_outcome(stage, course, context.configuration, resources)
         if context.cancelled.is_set() and not outcome.usable:
             return failed("the run was stopped")
         if not outcome.usable:
@@ -151,6 +155,7 @@ def _run_and_publish(
             threads=grant.tokens,
             started=started.isoformat(timespec="seconds"),
             seconds=round(time.monotonic() - clock, 3),
+            peak_memory_bytes=peak.bytes,
             details=outcome.details,
         )
         sentinel = course.path(stage.sentinel) if stage.sentinel else None

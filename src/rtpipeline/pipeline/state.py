@@ -61,6 +61,8 @@ class StageState:
         threads: CPU tokens it held.
         started: date and time, UTC.
         seconds: how long it took.
+        peak_memory_bytes: the most resident memory that the program and all of its processes held at once meanwhile,
+            for this stage and whatever ran beside it; 0 where it was not looked at.
         details: of its outcome.
     """
 
@@ -79,6 +81,7 @@ class StageState:
     threads: int = 0
     started: str = ""
     seconds: float = 0.0
+    peak_memory_bytes: int = 0
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
