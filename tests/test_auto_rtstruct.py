@@ -12,10 +12,11 @@ import structure_courses as synthetic
 from rtpipeline import auto_rtstruct
 from rtpipeline.config import Configuration, load_configuration
 from rtpipeline.course import Course, CourseFiles
-from rtpipeline.dicom.rtstruct import read_structure_set
+from rtpipeline.dicom.rtstruct import CONTOUR_DATA, read_structure_set
 from rtpipeline.dicom.segmentation_object import read_segmentation_object
 from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.inference.body_regions import body_regions
 from rtpipeline.outcome import StageError
 from rtpipeline.structures import course_structures
 
@@ -107,7 +108,12 @@ def test_custom_structures_follow_the_manual_ones(course: Course, tmp_path: Path
     staged = CourseFiles(resources.staging)
     before, after = pydicom.dcmread(course.files.structure_set), pydicom.dcmread(staged.custom_structure_set)
     assert after.ROIContourSequence[0] == before.ROIContourSequence[0]
-    assert [item.ROIName for item in after.StructureSetROISequence] == ["GTV 1", "GTV plus", "lung", "lungs", "ring"]
+    names = [item.ROIName for item in after.StructureSetROISequence]
+    assert names == ["GTV 1", "heart", "lung_left", "GTV plus", "lung", "lungs", "ring"]
+    assert after.StructureSetROISequence[4].ROIDescription == (
+        "rtpipeline custom structure: union of lung_left [auto lung_left] | touches the edge of the image (inferior); "
+        "lung_left touches the edge of the image (inferior)"
+    )
     warnings = json.loads(staged.custom_structure_warnings.read_text())
     assert [(entry["structure"], entry["status"]) for entry in warnings["entries"]] == [
         ("missing", "skipped"),
@@ -116,7 +122,7 @@ def test_custom_structures_follow_the_manual_ones(course: Course, tmp_path: Path
     ]
     shutil.copy(staged.custom_structure_set, course.files.custom_structure_set)
     custom = [s for s in course_structures(course, settings) if s.source == "custom"]
-    assert [(s.roi_number, s.roi_name) for s in custom] == [(2, "GTV plus"), (3, "lung"), (4, "lungs"), (5, "ring")]
+    assert [(s.roi_number, s.roi_name) for s in custom] == [(4, "GTV plus"), (5, "lung"), (6, "lungs"), (7, "ring")]
     assert [s.roi_name for s in custom if s.partial] == ["lungs"]
     plus, lung, _, ring = (s.mask(synthetic.GRID).on(synthetic.GRID) for s in custom)
     assert np.array_equal(ring, plus & ~synthetic.GTV)
@@ -129,6 +135,96 @@ def test_without_manual_structures_the_automatic_ones_are_the_base(course: Cours
     auto_rtstruct.run(course, configuration(tmp_path), resources)
     content = read_structure_set(CourseFiles(resources.staging).custom_structure_set)
     assert [roi.name for roi in content.rois] == ["heart", "lung_left", "lung", "lungs"]
+
+
+def test_manual_contours_are_carried_over_byte_by_byte(course: Course, tmp_path: Path) -> None:
+    """Whatever their spelling of numbers, and with every attribute that the drawing system wrote."""
+    synthetic.write_manual(course, GTV_1=synthetic.GTV, Herz=synthetic.HEART)
+    drawn = pydicom.dcmread(course.files.structure_set)
+    contour = drawn.ROIContourSequence[0].ContourSequence[0]
+    contour.ContourData = ["-4.50", "6.0E0", "+1.5e+1", "5.", "6", "15", "5", "9.123456789012", "15"]
+    contour.NumberOfContourPoints = 3
+    drawn.ROIContourSequence[0].add_new(0x30810010, "LO", "SOMEBODY")
+    drawn.RTROIObservationsSequence[0].ROIObservationLabel = "the first"
+    drawn.save_as(course.files.structure_set)
+    resources = synthetic.make_resources(tmp_path)
+    auto_rtstruct.run(course, configuration(tmp_path), resources)
+    after = pydicom.dcmread(CourseFiles(resources.staging).custom_structure_set)
+    before = pydicom.dcmread(course.files.structure_set)
+    for number in range(2):
+        assert after.StructureSetROISequence[number] == before.StructureSetROISequence[number]
+        assert after.RTROIObservationsSequence[number] == before.RTROIObservationsSequence[number]
+    before, after = (
+        pydicom.dcmread(file)
+        for file in (course.files.structure_set, CourseFiles(resources.staging).custom_structure_set)
+    )
+    compared = 0
+    for one, other in zip(before.ROIContourSequence, after.ROIContourSequence, strict=False):
+        assert one.get(0x30810010) == other.get(0x30810010)
+        for contour, copy in zip(one.ContourSequence, other.ContourSequence, strict=True):
+            assert contour.get_item(CONTOUR_DATA).value == copy.get_item(CONTOUR_DATA).value
+            compared += 1
+    assert compared == sum(len(one.ContourSequence) for one in before.ROIContourSequence) > 10
+
+
+def test_other_sources_add_what_the_table_of_priorities_says(course: Course, tmp_path: Path) -> None:
+    segment(course)
+    synthetic.write_manual(
+        course, GTV_1=synthetic.GTV, Herz=synthetic.HEART, Lung_L=np.zeros(synthetic.GRID.shape, bool)
+    )
+    nodes = synthetic.labels(synthetic.GTV, synthetic.HEART)
+    synthetic.write_segmentation(course.files.custom_model_segmentation("nodes"), nodes, {1: "node", 2: "Heart"})
+
+    def content(**options: object) -> dict[str, str]:
+        resources = synthetic.make_resources(tmp_path)
+        settings = load_configuration(overrides={"custom_structures": str(tmp_path / "custom.yaml"), **options})
+        auto_rtstruct.run(course, settings, resources)
+        rois = read_structure_set(CourseFiles(resources.staging).custom_structure_set).rois
+        assert len({roi.number for roi in rois}) == len(rois)
+        return {roi.name: roi.description for roi in rois}
+
+    configuration(tmp_path)
+    drawn, own = ["GTV 1", "Herz", "Lung L"], ["GTV plus", "lung", "lungs", "ring"]
+    default = content()
+    assert list(default) == [*drawn, "lung_left", "nodes_node", *own]
+    assert default["lung_left"] == "source auto"
+    assert default["nodes_node"] == "source custom_model:nodes"
+    priority = {"Heart": ["custom_model:*", "manual"], "lung*": ["auto"], "*": ["manual"]}
+    assert list(content(**{"structures.priority": priority})) == [
+        *drawn,
+        "nodes_Heart",
+        "lung_left",
+        "nodes_node",
+        *own,
+    ]
+    course.files.structure_set.unlink()
+    without_manual = content(**{"structures.priority": priority})
+    assert list(without_manual) == ["heart", "lung_left", "nodes_Heart", "nodes_node", "lung", "lungs"]
+
+
+def test_templates_come_for_the_regions_that_the_ct_shows(course: Course, tmp_path: Path) -> None:
+    """What a template lacks makes nothing partial, but is written down."""
+    segment(course)
+    settings = load_configuration(overrides={"custom_structure_templates": "by_region"})
+    unknown = synthetic.make_resources(tmp_path)
+    outcome = auto_rtstruct.run(course, settings, unknown)
+    assert outcome.status == "ok"
+    assert len(outcome.details["not_for_this_ct"]) == 5
+    assert not CourseFiles(unknown.staging).custom_structure_set.exists()
+    shown = body_regions({"heart": 300.0, **{f"vertebrae_T{number}": 20.0 for number in range(1, 8)}})
+    course.files.body_regions.parent.mkdir()
+    course.files.body_regions.write_text(json.dumps({"regions": shown}))
+    resources = synthetic.make_resources(tmp_path)
+    outcome = auto_rtstruct.run(course, settings, resources)
+    assert outcome.status == "ok", outcome.reason
+    staged = CourseFiles(resources.staging)
+    names = [roi.name for roi in read_structure_set(staged.custom_structure_set).rois]
+    assert names == ["heart", "lung_left", "Heart_PRV05"]
+    warnings = json.loads(staged.custom_structure_warnings.read_text())
+    assert [sentence.split(":")[0] for sentence in warnings["left_out"]] == [
+        f"the template {name} was left out" for name in ("pelvis", "abdomen", "head_neck", "brain")
+    ]
+    assert {entry["structure"]: entry["status"] for entry in warnings["entries"]}["SpinalCord_PRV05"] == "skipped"
 
 
 def test_two_runs_write_the_same_bytes(course: Course, tmp_path: Path) -> None:

@@ -245,6 +245,6 @@ def test_example_files_load(name: str, expected: dict) -> None:
 
 
 def test_example_of_custom_structures_loads() -> None:
-    entries = load_custom_structures(CONFIGS / "custom_structures.yaml")
+    entries = load_custom_structures(CONFIGS / "custom_structures.yaml").entries
     assert {entry.name: entry.operation for entry in entries}["Lungs"] == "union"
     assert {entry.name: entry.margin for entry in entries}["SpinalCord_PRV05"] == 5

@@ -73,10 +73,18 @@ def test_how_the_work_is_done_does_not_change_the_digest(overrides: dict[str, ob
         {"radiomics.min_voxels": 10},
         {"radiomics_robustness.base_seed": 43},
         {"structures.dvh.exclude": ["BODY"]},
+        {"custom_structure_templates": "by_region"},
     ],
 )
 def test_what_changes_results_changes_the_digest(overrides: dict[str, object]) -> None:
     assert configuration_digest(load_configuration(overrides=overrides)) != configuration_digest(Configuration())
+
+
+def test_the_order_of_patterns_changes_the_digest() -> None:
+    def of(rows: dict[str, list[str]]) -> str:
+        return configuration_digest(load_configuration(overrides={"structures.priority": rows}))
+
+    assert of({"H*": ["auto"], "*": ["manual"]}) != of({"*": ["manual"], "H*": ["auto"]})
 
 
 def test_files_that_the_configuration_names_count_with_their_content(tmp_path: Path) -> None:

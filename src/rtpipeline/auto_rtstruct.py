@@ -10,7 +10,13 @@ from typing import Any
 
 from rtpipeline.config import Configuration
 from rtpipeline.course import CT_KEY, Course, CourseFiles
-from rtpipeline.custom_structures import CustomResult, evaluate
+from rtpipeline.custom_structures import (
+    CustomResult,
+    configured_structures,
+    evaluate,
+    expression_text,
+    is_configured,
+)
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.rtstruct import RoiToWrite, write_structure_set
@@ -55,10 +61,10 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     """Write `RS_auto.dcm`, a structure set for each custom model, and `RS_custom.dcm`.
 
     `RS_auto.dcm` has every structure of every segmentation of the planning CT, and after them those that were carried
-    there from MR series, whose ROIDescription says how. `RS_custom.dcm` has the manual
-    structure set, or else the automatic one, as it is, and the custom structures after it; it is only written when
-    the configuration names custom structures. `SEG_auto.dcm` has the automatic structures once more, where
-    `segmentation.export_dicom_seg` asks for it.
+    there from MR series, whose ROIDescription says how. `RS_custom.dcm` has the manual structure set, or else the
+    automatic one, as it is; then what other sources have beyond it, as `structures.priority` says; then the custom
+    structures. It is only written when there are custom structures. `SEG_auto.dcm` has the automatic structures once
+    more, where `segmentation.export_dicom_seg` asks for it.
 
     Raises:
         StageError: the planning CT, a segmentation, the manual structure set or the user's YAML cannot be used.
@@ -69,7 +75,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     models = custom_models(course.files)
     if planning_ct is None:
         return skipped("the course has no planning CT to draw structures on")
-    if not automatic and not models and configuration.custom_structures is None:
+    if not automatic and not models and not is_configured(configuration):
         return skipped("there is no segmentation of the planning CT, and no custom structures are configured")
     images = course.path(planning_ct.folder)
     staging = CourseFiles(resources.staging)
@@ -185,8 +191,8 @@ def _beyond(
 ) -> list[RoiToWrite]:
     """Segmented structures that the base of `RS_custom.dcm` lacks, or that come before its own.
 
-    Of each thing the structure of the preferred source; those of a model are called `<model>_<name>`, and a name that is
-    taken goes on with the source.
+    Of each thing the structure of the preferred source; those of a model are called `<model>_<name>`, and a name that
+    is taken goes on with the source.
     """
     in_base = {id(structure) for structure in base}
     drawn = {id(structure): roi for structure, roi in segmented}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from rtpipeline.config import Configuration
 from rtpipeline.course import CT_KEY, Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.inference.body_regions import why_not
+from rtpipeline.inference.body_regions import regions_shown, why_not
 from rtpipeline.inference.children import ask, start_nnunet
 from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
 from rtpipeline.inference.label_volumes import (
@@ -55,7 +54,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     models, problems = _models(configuration)
     if not models and not problems:
         return skipped(f"no model below {section.root} is enabled")
-    models, gated = _that_fit(models, _regions_shown(course))
+    models, gated = _that_fit(models, regions_shown(course.files.body_regions))
     for sentence in gated:
         resources.logger.info("%s", sentence)
     if not models:
@@ -125,22 +124,6 @@ def tasks_of_models(configuration: Configuration) -> list[tuple[TaskOptions, Pat
         except CustomModelError as error:
             raise StageError(str(error)) from error
     return tasks
-
-
-def _regions_shown(course: Course) -> dict[str, Any] | None:
-    """The content of `body_regions.json`; None where there was no segmentation to make it from.
-
-    Raises:
-        StageError: it cannot be read.
-    """
-    file = course.files.body_regions
-    if not file.is_file():
-        return None
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StageError(f"{file} cannot be read ({error}); run the segmentation again") from error
-    return content
 
 
 def _that_fit(models: list[CustomModel], shown: dict[str, Any] | None) -> tuple[list[CustomModel], list[str]]:

@@ -127,8 +127,9 @@ def result_configuration(configuration: Configuration) -> dict[str, Any]:
 
 
 def configuration_digest(configuration: Configuration) -> str:
-    """The digest of `result_configuration`."""
-    return digest(result_configuration(configuration))
+    """The digest of `result_configuration`, and of the order of patterns where the first one that fits counts."""
+    orders = [list(configuration.structures.priority), list(configuration.dvh.alpha_beta_gy)]
+    return digest([result_configuration(configuration), orders])
 
 
 def input_digest(index: Path) -> str:

@@ -101,11 +101,11 @@ def custom_structure_checks(file: Path | None) -> Iterator[Check]:
     if file is None:
         return
     try:
-        entries = load_custom_structures(file)
+        definitions = load_custom_structures(file)
     except StageError as error:
         yield Check("custom_structures", "problem", error.reason, f"correct the file; see {_CUSTOM_STRUCTURES_HELP}")
     else:
-        yield Check("custom_structures", "ok", f"{len(entries)} entries in {file}")
+        yield Check("custom_structures", "ok", f"{len(definitions.entries)} entries in {file}")
 
 
 def custom_model_checks(configuration: Configuration) -> Iterator[Check]:

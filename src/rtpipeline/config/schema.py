@@ -100,6 +100,11 @@ SuvVariant = Literal["body_weight", "lean_body_mass_james", "lean_body_mass_janm
 DoseMetrics = Annotated[Texts, AfterValidator(_known_metrics)]
 
 
+Templates = Annotated[
+    tuple[Literal["by_region", "pelvis", "thorax", "abdomen", "head_neck", "brain"], ...], BeforeValidator(_one_or_many)
+]
+
+
 WorkerCount = Annotated[AutomaticCount, Field(validation_alias=AliasChoices("max_workers", "workers"))]
 """`max_workers`, or its older name `workers`; `max_workers` wins where both are given."""
 
@@ -252,6 +257,10 @@ class StructuresSection(Section):
 
     names: Path | None = None
     """A YAML file of patterns and the standard name (TG-263) that each stands for."""
+    priority: dict[str, Texts] = {"*": ("manual", "auto", "custom_model:*", "auto_mr:*")}
+    """Which source counts where several have a structure, by patterns of names (the first that fits): for what custom
+    structures are made from and for what `RS_custom.dcm` holds, for example `{"*TV*": [manual], "Heart":
+    ["custom_model:cardiac", auto], "*": [manual, auto, "custom_model:*"]}`."""
     dvh: SelectionSection = SelectionSection()
     """Which structures get dose-volume histograms."""
     radiomics: SelectionSection = SelectionSection(sources=("manual", "custom", "custom_model:*"))
@@ -461,6 +470,9 @@ class Configuration(Section):
     custom_models: CustomModelsSection = CustomModelsSection()
     custom_structures: Path | None = None
     """A YAML file of structures made of others (unions, margins, …); null: none."""
+    custom_structure_templates: Templates = ()
+    """Packaged custom structures: `by_region` for those of the regions that the CT shows; or by name, for every course:
+    `pelvis`, `thorax`, `abdomen`, `head_neck`, `brain`."""
     ct_cropping: CroppingSection = CroppingSection()
     dvh: DvhSection = DvhSection()
     metadata: MetadataSection = MetadataSection()

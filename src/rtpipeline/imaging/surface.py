@@ -93,8 +93,11 @@ def _level(values: BoolArray, parts: tuple[int, int, int]) -> LatticeArray:
     scale = [((size - 1) * count + 1) / size for size, count in zip(padded.shape, parts, strict=True)]
     fine = zoom(level, scale, order=3, mode="nearest")
     wanted = int(np.count_nonzero(values)) * int(np.prod(parts))
-    shift = np.partition(fine, wanted, axis=None)[wanted]
-    return fine - shift
+    fine -= np.partition(fine, wanted, axis=None)[wanted]
+    # Keeping the volume moves the faces of small masks, by half a voxel and more where they are rounded most.
+    centres = fine[:: parts[0], :: parts[1], :: parts[2]]
+    centres[...] = np.where(padded, np.minimum(centres, -_TOLERANCE), np.maximum(centres, _TOLERANCE))
+    return fine
 
 
 def _binomial(level: LatticeArray) -> LatticeArray:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from rtpipeline.outcome import StageError
 
 SMALLEST_VERTEBRA_CM3 = 1.0
 """A vertebra with less than this is taken for noise of the segmentation."""
@@ -98,6 +102,21 @@ def account(label_map: Mapping[str, Any], classified: Mapping[str, Any]) -> dict
         "regions": regions,
         **classified,
     }
+
+
+def regions_shown(file: Path) -> dict[str, Any] | None:
+    """The content of `body_regions.json`; None where there was no segmentation to make it from.
+
+    Raises:
+        StageError: it cannot be read.
+    """
+    if not file.is_file():
+        return None
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StageError(f"{file} cannot be read ({error}); run the segmentation again") from error
+    return content
 
 
 def why_not(account: Mapping[str, Any] | None, required: tuple[str, ...], least_confidence: float) -> str:

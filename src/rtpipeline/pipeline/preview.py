@@ -10,7 +10,7 @@ from typing import Any
 
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles, Course, CourseDescription, CourseFiles
-from rtpipeline.custom_structures import load_custom_structures
+from rtpipeline.custom_structures import configured_structures, is_configured
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtstruct import read_roi_names
 from rtpipeline.inference.tasks import labels_of
@@ -203,8 +203,8 @@ def _made(description: CourseDescription, configuration: Configuration) -> list[
         for task in configured_tasks(configuration.segmentation):
             if not task.task.endswith("_mr"):
                 made += [Structure("auto", int(number), name, "") for number, name in labels_of(task).items()]
-    if configuration.custom_structures is not None:
-        entries = load_custom_structures(configuration.custom_structures)
+    if is_configured(configuration) and description.planning_ct is not None:
+        entries = configured_structures(configuration, lambda regions: "").definitions.entries
         made += [Structure("custom", number, entry.name, "") for number, entry in enumerate(entries, start=1)]
     return made
 

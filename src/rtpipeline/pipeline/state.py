@@ -106,9 +106,16 @@ class StageState:
 
 
 def stage_configuration(stage: Stage, configuration: Configuration) -> dict[str, Any]:
-    """The part of the configuration that the stage's result depends on, JSON-ready, by dotted key."""
+    """The part of the configuration that the stage's result depends on, JSON-ready, by dotted key.
+
+    A mapping of patterns becomes a list of pairs, because the first pattern that fits counts.
+    """
     values = configuration.model_dump(mode="json")
-    return {key: _dotted(values, key) for key in stage.configuration_keys}
+    relevant = {key: _dotted(values, key) for key in stage.configuration_keys}
+    return {
+        key: [[*pair] for pair in value.items()] if isinstance(configuration.value(key), dict) else value
+        for key, value in relevant.items()
+    }
 
 
 def input_records(
