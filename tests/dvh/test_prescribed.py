@@ -15,7 +15,7 @@ from rtpipeline.course import (
     Prescription,
     TargetPrescription,
 )
-from rtpipeline.dvh.prescribed import is_target, prescribed_to
+from rtpipeline.dvh.prescribed import prescribed_to
 from rtpipeline.structures import Structure
 
 
@@ -80,7 +80,13 @@ def test_a_number_of_another_structure_set_is_not_meant() -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind", "target"),
-    [("PTV_60", "", True), ("Bed", "CTV", True), ("Heart", "ORGAN", False), ("xPTV", "", False)],
+    [
+        ("PTV_60", "", True),
+        ("Bed", "CTV", True),
+        ("Heart", "ORGAN", False),
+        ("xPTV", "", False),
+        ("Field", "IRRAD_VOLUME", False),
+    ],
 )
 def test_targets(name: str, kind: str, target: bool) -> None:
-    assert is_target(Structure("manual", 1, name, "", kind)) is target
+    assert Structure("manual", 1, name, "", kind).is_target is target

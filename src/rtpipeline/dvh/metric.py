@@ -53,4 +53,7 @@ def defined(name: str, unit: str, value: float) -> Metric:
 
 def without_repeats(metrics: Iterable[Metric]) -> list[Metric]:
     """The metrics; of several with one name and unit the first."""
-    return list({(metric.name, metric.unit): metric for metric in reversed(list(metrics))}.values())[::-1]
+    kept: dict[tuple[str, str], Metric] = {}
+    for metric in metrics:
+        kept.setdefault((metric.name, metric.unit), metric)
+    return list(kept.values())

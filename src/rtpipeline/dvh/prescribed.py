@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from rtpipeline.course import Course, Plan, TargetPrescription
 from rtpipeline.structures import Structure
 
-TARGET_TYPES = ("GTV", "CTV", "PTV", "IRRAD_VOLUME", "TREATED_VOLUME")
-TARGET_PREFIXES = ("GTV", "CTV", "ITV", "PTV")
 LEVEL_TOLERANCE = 0.005
 """A number in a name is a prescribed dose where they differ by less than this part."""
 
@@ -27,12 +25,6 @@ class Prescribed:
     source: str
 
 
-def is_target(structure: Structure) -> bool:
-    """Whether a structure is a target volume, by its type or its name."""
-    names = (structure.roi_name.strip().upper(), structure.standard_name.upper())
-    return structure.interpreted_type.upper() in TARGET_TYPES or any(name.startswith(TARGET_PREFIXES) for name in names)
-
-
 def prescribed_to(structure: Structure, course: Course) -> Prescribed | None:
     """The dose that relative metrics of a structure refer to; None where no plan states one.
 
@@ -41,7 +33,7 @@ def prescribed_to(structure: Structure, course: Course) -> Prescribed | None:
     of each plan, added.
     """
     plans = used_plans(course)
-    if is_target(structure):
+    if structure.is_target:
         own = _of_its_number(structure, plans) or _of_its_name(structure, plans)
         if own is not None:
             return own

@@ -11,7 +11,7 @@ from rtpipeline.config.dose_metrics import dose_metric
 from rtpipeline.course import Course
 from rtpipeline.dvh.conformity import IsodoseVolumes
 from rtpipeline.dvh.metrics import metrics_of
-from rtpipeline.dvh.prescribed import is_target, prescribed_to, used_plans
+from rtpipeline.dvh.prescribed import prescribed_to, used_plans
 from rtpipeline.dvh.structure_dvh import StructureDvh
 from rtpipeline.imaging.grid import Volume
 from rtpipeline.structures import Structure, as_columns
@@ -31,7 +31,7 @@ def metric_rows(course: Course, results: Sequence[StructureDvh], *, dose: Volume
         section: which metrics, and below which coverage metrics other than the volume are withheld.
     """
     measured = [(result, result.curve, prescribed_to(result.structure, course)) for result in results]
-    levels = [found.dose_gy for result, _, found in measured if found is not None and is_target(result.structure)]
+    levels = [found.dose_gy for result, _, found in measured if found is not None and result.structure.is_target]
     isodoses = IsodoseVolumes(dose, 0.5 * min(levels)) if levels else None
     requested = [dose_metric(text) for text in section.metrics]
     highest = float(dose.values.max())
@@ -43,7 +43,7 @@ def metric_rows(course: Course, results: Sequence[StructureDvh], *, dose: Volume
             highest_dose_gy=highest,
             prescription_gy=prescribed.dose_gy if prescribed else None,
             minimum_coverage_fraction=section.minimum_dose_coverage_fraction,
-            isodoses=isodoses if is_target(result.structure) else None,
+            isodoses=isodoses if result.structure.is_target else None,
             requested=requested,
             equieffective=result.equieffective,
         )

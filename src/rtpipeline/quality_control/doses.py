@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,26 @@ from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.quality_control.check import Check, Status, each_or_pass
 from rtpipeline.quality_control.planned_curves import MEAN_DOSE, VOLUME, planned_curves
+from rtpipeline.structures import Structure
 from rtpipeline.tables.parquet import read_parquet
 
 Row = Mapping[str, Any]
+StructureKey = tuple[str, int, str]
 
 LOWEST_TARGET_RATIO = 0.9
 HIGHEST_TARGET_RATIO = 1.2
 IMPLAUSIBLE_RATIO = 1.5
-TARGET_PREFIXES = ("GTV", "CTV", "ITV", "PTV")
 FULL_COVERAGE = 0.999
 DOSE_TOLERANCE_GY = 1e-6
 
 
-def dose_checks(course: Course) -> Iterator[Check]:
-    """Checks of the dose and of the DVH tables; NOT_APPLICABLE rows where there is no dose."""
+def dose_checks(course: Course, structures: Iterable[Structure]) -> Iterator[Check]:
+    """Checks of the dose and of the DVH tables; NOT_APPLICABLE rows where there is no dose.
+
+    Args:
+        course: with the tables of its DVH stage.
+        structures: tell which rows are of targets.
+    """
     files = course.files
     if not files.dose.exists():
         for name in (
@@ -50,17 +56,12 @@ def dose_checks(course: Course) -> Iterator[Check]:
         return
     status = read_parquet(files.dvh_status).to_pylist()
     metrics = read_parquet(files.dvh_metrics).to_pylist()
+    targets = {(one.source, one.roi_number, one.roi_name) for one in structures if one.is_target}
     yield from _statuses(status)
-    yield from _coverage(status)
+    yield from _coverage(status, targets)
     yield from _plausible(metrics, read_parquet(files.dvh_curves).to_pylist(), highest)
-    yield from _target_doses(metrics)
+    yield from _target_doses([row for row in metrics if _key(row) in targets])
     yield from planned_curves(course, metrics, highest)
-
-
-def is_target(row: Row) -> bool:
-    """Whether a row's structure is a target volume, by its drawn or standard name."""
-    names = (str(row[column] or "").upper() for column in ("roi_name", "standard_name"))
-    return any(name.startswith(TARGET_PREFIXES) for name in names)
 
 
 def _statuses(status: list[Row]) -> list[Check]:
@@ -72,14 +73,14 @@ def _statuses(status: list[Row]) -> list[Check]:
     return each_or_pass("dvh_present", "high", findings, "every structure with a volume has a DVH", bool(status))
 
 
-def _coverage(status: list[Row]) -> list[Check]:
+def _coverage(status: list[Row], targets: set[StructureKey]) -> list[Check]:
     """Targets that the dose grid does not cover fail; other structures warn."""
     findings = []
     for row in status:
         fraction = row["dose_coverage_fraction"]
         if row["status"] not in ("ok", "partly_covered") or fraction is None or fraction >= FULL_COVERAGE:
             continue
-        target = is_target(row)
+        target = _key(row) in targets
         findings.append(
             Check(
                 "target_covered_by_dose" if target else "structure_covered_by_dose",
@@ -91,11 +92,15 @@ def _coverage(status: list[Row]) -> list[Check]:
                 limit=FULL_COVERAGE,
             )
         )
-    targets = [check for check in findings if check.check == "target_covered_by_dose"]
+    missed = [check for check in findings if check.check == "target_covered_by_dose"]
     others = [check for check in findings if check.check == "structure_covered_by_dose"]
     return [
         *each_or_pass(
-            "target_covered_by_dose", "high", targets, "the dose grid covers every target", any(map(is_target, status))
+            "target_covered_by_dose",
+            "high",
+            missed,
+            "the dose grid covers every target",
+            any(_key(row) in targets for row in status),
         ),
         *each_or_pass("structure_covered_by_dose", "low", others, "the dose grid covers every structure", bool(status)),
     ]
@@ -134,11 +139,7 @@ def _target_doses(metrics: list[Row]) -> list[Check]:
     ratios = {
         _subject(row): row["value"] / row["prescription_gy"]
         for row in metrics
-        if row["metric"] == "Dmean"
-        and row["unit"] == "Gy"
-        and row["value"] is not None
-        and row["prescription_gy"]
-        and is_target(row)
+        if row["metric"] == "Dmean" and row["unit"] == "Gy" and row["value"] is not None and row["prescription_gy"]
     }
     findings = []
     for subject, ratio in ratios.items():
@@ -159,6 +160,10 @@ def _target_doses(metrics: list[Row]) -> list[Check]:
         )
     passed = "the mean doses of all targets fit the prescription"
     return each_or_pass("target_mean_dose", "high", findings, passed, bool(ratios))
+
+
+def _key(row: Row) -> StructureKey:
+    return row["segmentation_source"], row["roi_number"], row["roi_name"]
 
 
 def _subject(row: Row) -> str:

@@ -57,7 +57,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         message = error.reason.replace(f"{course.files.folder}/", "")
         checks.append(Check("structures_readable", "FAIL", "high", message))
     found, compared, comparison = _structure_checks(course, structures, geometry, resources)
-    checks += [*found, *dose_checks(course)]
+    checks += [*found, *dose_checks(course, structures)]
     checks.append(overall(checks))
     metrics = course.files.dvh_metrics
     dose = list(dose_rows(compared, read_parquet(metrics).to_pylist() if metrics.is_file() else []))

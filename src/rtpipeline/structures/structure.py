@@ -18,6 +18,9 @@ from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.imaging.resampling import resample
 from rtpipeline.outcome import StageError
 
+TARGET_TYPES = ("GTV", "CTV", "PTV")
+TARGET_PREFIXES = ("GTV", "CTV", "ITV", "PTV", "IGTV", "ICTV")
+
 
 @dataclass(frozen=True, eq=False)
 class LabelVolume:
@@ -116,6 +119,12 @@ class Structure:
     labels: LabelVolume | None = None
     notes: tuple[str, ...] = field(default=())
     partial: bool = False
+
+    @property
+    def is_target(self) -> bool:
+        """Whether it is a target volume, by its type or its name."""
+        names = (self.roi_name.strip().upper(), self.standard_name.upper())
+        return self.interpreted_type.upper() in TARGET_TYPES or any(name.startswith(TARGET_PREFIXES) for name in names)
 
     def mask(self, grid: Grid) -> Mask:
         """The voxels of `grid` whose centre lies inside; a segmentation's own voxels, never through contours."""
