@@ -6,12 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rtpipeline.scheduling.control_group import group_folders
+
 MINIMUM_THREADS_PER_COURSE = 4
 TARGET_THREADS_PER_COURSE = 5
-
-_CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
-_CGROUP_V1_QUOTA = Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-_CGROUP_V1_PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 
 
 def usable_cpus() -> int:
@@ -65,11 +63,17 @@ class Parallelization:
 
 
 def _cgroup_quota() -> float | None:
-    """CPUs that the control group allows, or None where it sets no limit."""
-    if _CGROUP_V2.is_file():
-        quota, _, period = _CGROUP_V2.read_text().strip().partition(" ")
+    """CPUs that the control groups allow, or None where none of them sets a limit."""
+    quotas = [quota for folder in group_folders("cpu") if (quota := _quota(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def _quota(folder: Path) -> float | None:
+    """CPUs that one control group allows: `cpu.max` of version 2, `cpu.cfs_*` of version 1."""
+    if (folder / "cpu.max").is_file():
+        quota, _, period = (folder / "cpu.max").read_text().strip().partition(" ")
         return None if quota == "max" else int(quota) / int(period)
-    if _CGROUP_V1_QUOTA.is_file() and _CGROUP_V1_PERIOD.is_file():
-        quota_us = int(_CGROUP_V1_QUOTA.read_text())
-        return None if quota_us <= 0 else quota_us / int(_CGROUP_V1_PERIOD.read_text())
+    if (folder / "cpu.cfs_quota_us").is_file():
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
+        return None if quota_us <= 0 else quota_us / int((folder / "cpu.cfs_period_us").read_text())
     return None

@@ -9,10 +9,15 @@ from pathlib import Path
 
 import psutil
 
-_CGROUP_V2 = Path("/sys/fs/cgroup")
+from rtpipeline.scheduling.control_group import group_folders
 from rtpipeline.scheduling.devices import gpu_uuids
 
-_CGROUP_V1 = Path("/sys/fs/cgroup/memory")
+_LIMIT_USED_CACHE = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Files of a control group, and the entry of `memory.stat` that can be dropped: of version 2 and of version 1."""
+_KERNEL_COUNTERS = Path("/proc/vmstat")
 _QUERY_TIMEOUT_S = 20
 
 
@@ -37,14 +42,18 @@ def free_gpu_memory_bytes(device: str) -> int | None:
 
 
 def _free_in_group() -> int | None:
-    """What the control group's limit leaves, files that can be dropped counted as free; None without a limit."""
-    if (_CGROUP_V2 / "memory.max").is_file():
-        limit, used, cache = _CGROUP_V2 / "memory.max", _CGROUP_V2 / "memory.current", "inactive_file"
-    else:
-        limit, used = _CGROUP_V1 / "memory.limit_in_bytes", _CGROUP_V1 / "memory.usage_in_bytes"
-        cache = "total_inactive_file"
-    if not limit.is_file() or not used.is_file() or limit.read_text().strip() == "max":
-        return None
-    statistics = (limit.parent / "memory.stat").read_text()
-    found = re.search(rf"^{cache} (\d+)$", statistics, flags=re.MULTILINE)
-    return max(0, int(limit.read_text()) - int(used.read_text()) + (int(found[1]) if found else 0))
+    """What the control groups' limits leave; None where none of them sets a limit."""
+    free = [left for folder in group_folders("memory") if (left := _left(folder)) is not None]
+    return min(free, default=None)
+
+
+def _left(folder: Path) -> int | None:
+    """What the limit of one control group leaves, files that can be dropped counted as free; None without a limit."""
+    for names in _LIMIT_USED_CACHE:
+        limit, used = folder / names[0], folder / names[1]
+        if not limit.is_file() or not used.is_file() or limit.read_text().strip() == "max":
+            continue
+        statistics = (folder / "memory.stat").read_text()
+        found = re.search(rf"^{names[2]} (\d+)$", statistics, flags=re.MULTILINE)
+        return max(0, int(limit.read_text()) - int(used.read_text()) + (int(found[1]) if found else 0))
+    return None
