@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,14 @@ def patient(export: Path) -> Patient:
 def organized(tmp_path: Path, export: Path) -> Organize:
     """Organize `export` (or another folder) into `out` with settings of the section `organize`."""
 
-    def run(root: Path = export, out: str = "out", threads: int = 2, **settings: Any) -> Organized:
+    def run(
+        root: Path = export,
+        out: str = "out",
+        threads: int = 2,
+        force: bool = False,
+        report_progress: Callable[[int, int], None] = lambda done, total: None,
+        **settings: Any,
+    ) -> Organized:
         cohort = CohortFiles(tmp_path / out)
         result = organize(
             root,
@@ -40,8 +48,9 @@ def organized(tmp_path: Path, export: Path) -> Organize:
             Configuration.model_validate({"organize": settings}),
             threads=threads,
             logger=logging.getLogger("test"),
-            report_progress=lambda done, total: None,
+            report_progress=report_progress,
             cancelled=threading.Event(),
+            force=force,
         )
         return Organized(result, cohort)
 

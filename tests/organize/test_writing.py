@@ -7,35 +7,44 @@ What must hold:
   course stays summed, and a resumed run ends byte for byte where an uninterrupted one does;
 - a course that is no longer in the input is left alone and named; links are never followed for deleting;
 - files are copied unless hard links are asked for, and appear whole or not at all;
+- a file that cannot be copied takes only its own course away; images that the input lost stay, unless forced;
+- paths in `course.json` and in the manifest cannot lead out of their folder;
 - images are numbered by their planes: missing or repeated instance numbers make no names collide.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dicom_factory import Patient
 from organized import Organize
+from rtpipeline.config import Configuration
 from rtpipeline.course import Course
 from rtpipeline.organize.names import course_folder, patient_folder
 
 RUN = """
-import logging, sys, threading
+import json, logging, sys, threading
 from pathlib import Path
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles
 from rtpipeline.organize import organize
-organize(Path(sys.argv[1]), CohortFiles(Path(sys.argv[2])), Configuration(), threads=1,
+configuration = Configuration.model_validate({"organize": json.loads(sys.argv[3])})
+organize(Path(sys.argv[1]), CohortFiles(Path(sys.argv[2])), configuration, threads=1,
          logger=logging.getLogger(), report_progress=lambda *a: None, cancelled=threading.Event())
 """
 
@@ -206,6 +215,204 @@ def test_copies_are_own_files_and_links_are_only_made_when_asked(patient: Patien
     assert linked.stat().st_ino == slices[0].stat().st_ino
 
 
+def test_hard_links_are_off_unless_asked_for() -> None:
+    assert not Configuration().organize.use_hardlinks
+    assert not Configuration.model_validate(yaml.safe_load("organize: {course_filter: [A]}")).organize.use_hardlinks
+
+
+@pytest.fixture
+def other_file_system(tmp_path: Path) -> Iterator[Path]:
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system here")
+    folder = Path(tempfile.mkdtemp(dir=memory))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_hard_links_between_file_systems_are_copies(
+    tmp_path: Path, other_file_system: Path, organized: Organize
+) -> None:
+    slices = Patient(other_file_system).make_series()
+    assert other_file_system.stat().st_dev != tmp_path.stat().st_dev
+    with pytest.raises(OSError, match=os.strerror(errno.EXDEV)):
+        (tmp_path / "link").hardlink_to(slices[0])
+    made = organized(other_file_system, use_hardlinks=True)
+    copies = sorted(made.only.path("DICOM/CT").iterdir())
+    assert [path.read_bytes() for path in copies] == [path.read_bytes() for path in slices]
+    assert {path.stat().st_nlink for path in copies} == {1}
+
+
+@pytest.mark.parametrize("hard_links", [False, True])
+def test_killed_while_it_replaces_every_file_is_the_old_or_the_new_one(
+    tmp_path: Path, export: Path, organized: Organize, hard_links: bool
+) -> None:
+    """The input is replaced by another export with the same UIDs; killed anywhere, no file is cut, empty or gone."""
+    out = tmp_path / "out"
+    configuration = {"use_hardlinks": hard_links}
+
+    def deliver(version: int) -> dict[str, bytes]:
+        for path in export.iterdir():
+            path.unlink()  # the old input file may have another name in a course
+        Patient(export).make_series(slices=40, RescaleSlope=version)
+        return {path.name: path.read_bytes() for path in export.iterdir()}
+
+    def copies() -> list[bytes]:
+        return [path.read_bytes() for path in sorted(out.glob("*/*/DICOM/CT/*.dcm"))]
+
+    old = deliver(1)
+    organized(**configuration)
+    before, caught = copies(), 0
+    for number in range(1, 6):
+        new = deliver(number + 1)
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(export), str(out), json.dumps(configuration)], start_new_session=True
+        )
+        while not list(out.glob("*/*/.staging-organize/DICOM/CT/*")) and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(0.003 * number)
+        os.killpg(process.pid, signal.SIGKILL)
+        caught += process.wait() == -signal.SIGKILL
+        after = copies()
+        assert len(after) == len(before) == 40
+        allowed = {*old.values(), *new.values(), *before}
+        assert set(after) <= allowed
+        assert {path.name: path.read_bytes() for path in export.iterdir()} == new
+        old, before = new, after
+    assert caught > 0
+    organized(**configuration)
+    assert copies() == sorted(new.values(), key=copies().index)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_images_that_the_input_lost_stay_unless_forced(patient: Patient, organized: Organize, force: bool) -> None:
+    patient.make_course()
+    first = organized()
+    kept = first.snapshot()
+    for path in patient.folder.glob("ct*.dcm"):
+        path.unlink()
+    patient.make_record("rt")
+    made = organized(force=force)
+    if force:
+        assert made.only.description.images == ()
+        assert not made.only.path("DICOM/CT").exists()
+        assert len(made.only.description.treatment_record_files) == 1
+        return
+    assert {name: text for name, text in made.snapshot().items() if "unused" not in name} == {
+        name: text for name, text in kept.items() if "unused" not in name
+    }
+    assert made.only == first.only
+    assert [made.only.key in warning and "--force organize" in warning for warning in made.result.warnings] == [True]
+    assert made.unused == {
+        "rt.dcm": (
+            "not_chosen",
+            f"its course {made.only.key} was left as it was, because its images are no longer in the input",
+        )
+    }
+    assert made.cohort.manifest_courses() == [made.only]
+    assert not organized().result.changed
+
+
+def test_images_that_come_back_go_on(patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    organized()
+    slices = {path: path.read_bytes() for path in patient.folder.glob("ct*.dcm")}
+    for path in slices:
+        path.unlink()
+    organized()
+    for path, content in slices.items():
+        path.write_bytes(content)
+    patient.make_record("rt")
+    made = organized()
+    assert made.only.description.images[0].instance_count == 4
+    assert len(made.only.description.treatment_record_files) == 1
+    assert (made.result.warnings, made.unused) == ((), {})
+
+
+def test_nothing_is_deleted_through_a_link(tmp_path: Path, patient: Patient, organized: Organize) -> None:
+    slices = patient.make_series(slices=5)
+    course = organized().only
+    elsewhere = tmp_path / "elsewhere"
+    course.path("DICOM/CT").rename(elsewhere)
+    (elsewhere / "CT_9999.dcm").write_bytes(b"of somebody else")
+    course.path("DICOM/CT").symlink_to(elsewhere, target_is_directory=True)
+    outside = tmp_path / "structures"
+    outside.mkdir()
+    (outside / "kept.dcm").write_bytes(b"of somebody else")
+    course.path("DICOM/RTSTRUCT").symlink_to(outside, target_is_directory=True)
+    slices[4].unlink()
+    assert organized().only.description.images[0].instance_count == 4
+    assert (elsewhere / "CT_9999.dcm").read_bytes() == b"of somebody else"
+    assert (outside / "kept.dcm").read_bytes() == b"of somebody else"
+
+
+def test_an_empty_course_folder_is_not_done(tmp_path: Path, patient: Patient, organized: Organize) -> None:
+    patient.make_course()
+    whole = organized(out="whole")
+    for name in ("DICOM/CT", "DICOM/RTPLAN", "state"):
+        (tmp_path / "out" / whole.only.key / name).mkdir(parents=True)
+    made = organized()
+    assert made.result.changed
+    assert made.snapshot() == whole.snapshot()
+
+
+def test_a_file_that_goes_while_it_is_needed_takes_only_its_course(export: Path, organized: Organize) -> None:
+    for name in ("A", "B"):
+        Patient(export / name, name).make_course()
+    gone = export / "A" / "ct_002.dcm"
+
+    def all_headers_are_read(done: int, total: int) -> None:
+        if done == total:
+            gone.unlink()
+
+    made = organized(report_progress=all_headers_are_read)
+    assert [course.description.patient for course in made.result.courses] == ["B"]
+    assert [course.description.patient for course in made.cohort.manifest_courses()] == ["B"]
+    ((key, reason),) = made.result.failures.items()
+    assert key.startswith("A/")
+    assert "A/ct_002.dcm: cannot be read (No such file or directory)" in reason
+    assert {path: kind for path, (kind, _) in made.unused.items()} == {
+        f"A/{path.name}": "failed" for path in [*(export / "A").iterdir(), gone]
+    }
+    assert not list(made.cohort.folder.glob("A/*/.staging*"))
+    again = organized()
+    assert (again.result.failures, again.unused) == ({}, {})
+    assert again.courses[key].description.images[0].instance_count == 3
+
+
+@pytest.mark.parametrize("path", ["../../outside", "/etc/passwd", "DICOM/../../x", "", "\0"])
+def test_paths_of_a_description_stay_in_the_course(patient: Patient, organized: Organize, path: str) -> None:
+    patient.make_course()
+    patient.make_record("rt")
+    course = organized().only
+    text = json.loads(course.files.description.read_text())
+    for holder, name in (
+        (text["images"][0], "folder"),
+        (text["plans"][0], "file"),
+        (text["doses"][0], "file"),
+        (text["structure_sets"][0], "file"),
+    ):
+        right, holder[name] = holder[name], path
+        course.files.description.write_text(json.dumps(text))
+        with pytest.raises(ValueError, match="leads out of the course folder"):
+            Course.load(course.files.folder)
+        holder[name] = right
+    text["treatment_record_files"] = [path]
+    course.files.description.write_text(json.dumps(text))
+    with pytest.raises(ValueError, match="leads out of the course folder"):
+        Course.load(course.files.folder)
+
+
+def test_paths_of_a_manifest_stay_in_the_output(patient: Patient, organized: Organize) -> None:
+    patient.make_series()
+    made = organized()
+    manifest = json.loads(made.cohort.manifest.read_text())
+    manifest["courses"][0]["path"] = f"../{made.cohort.folder.name}/{made.only.key}"
+    made.cohort.manifest.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="leads out"):
+        made.cohort.manifest_courses()
+
+
 def test_course_that_is_no_longer_in_the_input_is_said(export: Path, organized: Organize) -> None:
     Patient(export / "a", "A").make_series()
     gone = Patient(export / "b", "B").make_series()
@@ -241,7 +448,7 @@ def test_killed_at_any_moment_the_next_run_completes_it(tmp_path: Path, export: 
     caught = 0
     for number in range(6):
         out = tmp_path / f"killed{number}"
-        process = subprocess.Popen([sys.executable, "-c", RUN, str(export), str(out)], start_new_session=True)
+        process = subprocess.Popen([sys.executable, "-c", RUN, str(export), str(out), "{}"], start_new_session=True)
         while not list(out.glob("*/*/DICOM/*")) and not list(out.glob("*/*/.staging-organize/*")):
             assert process.poll() is None, "it ended before any course was begun"
             time.sleep(0.001)

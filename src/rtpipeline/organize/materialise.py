@@ -158,12 +158,15 @@ def _with_lost_images(plan: CoursePlan, writing: Writing) -> Course | None:
 def _left_as_it_was(course: Course, plan: CoursePlan, writing: Writing) -> Written:
     recorded = {record["source"] for record in _recorded(course.files).values()}
     reason = f"its course {course.key} was left as it was, because its images are no longer in the input"
-    unused = [Unused(file, NOT_CHOSEN, reason) for file in plan.files.values() if writing.source(file) not in recorded]
+    taken = {name: file for name, file in plan.files.items() if writing.source(file) in recorded}
+    unused = [Unused(file, NOT_CHOSEN, reason) for name, file in plan.files.items() if name not in taken]
     warning = (
         f"{course.key}: its images are no longer in the input; the course was left as it was. Put them back, or go on "
         "without them with --force organize"
     )
-    return Written(course, replace(plan, description=course.description), _mark(course.files), unused, warning)
+    return Written(
+        course, replace(plan, description=course.description, files=taken), _mark(course.files), unused, warning
+    )
 
 
 def _write(plan: CoursePlan, writing: Writing) -> Written:
