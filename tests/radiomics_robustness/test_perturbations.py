@@ -6,9 +6,10 @@ from hypothesis.extra.numpy import arrays
 
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
+from rtpipeline.imaging.surface import surface_distance
 from rtpipeline.radiomics_robustness.contour import ContourOffset
 from rtpipeline.radiomics_robustness.noise import with_noise
-from rtpipeline.radiomics_robustness.region import Region, surface_distance
+from rtpipeline.radiomics_robustness.region import Region
 from rtpipeline.radiomics_robustness.seeds import random_for
 from rtpipeline.radiomics_robustness.translation import voxel_shift
 from rtpipeline.radiomics_robustness.volume import target_voxels, with_volume_change

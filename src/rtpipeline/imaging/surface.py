@@ -1,6 +1,8 @@
-"""The surface that a mask stands for, and which voxels lie within a distance of it."""
+"""Surfaces of masks: how far voxels lie from them, and which of them are within reach."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from scipy.ndimage import correlate1d, distance_transform_edt, zoom
 from rtpipeline.imaging.grid import FloatArray
 from rtpipeline.imaging.mask import BoolArray
 
-LatticeArray = NDArray[np.float32]
+LatticeArray = NDArray[np.floating]
 
 FINE_SPACING_MM = 0.75
 """Spacing at which surfaces are followed, where reach and memory allow."""
@@ -31,8 +33,7 @@ def within_reach(
     `up_mm` and `down_mm`: a ball where they are all the same. What lies beyond the array is outside the mask.
 
     The surface is that of `_level`, and known where it crosses the lines of a lattice of at most `FINE_SPACING_MM`
-    (wider for large structures). The distance from the nearest of these points is exact, because it is separable: one
-    pass per axis for each direction of lines.
+    (wider for large structures).
 
     Args:
         values: (z, y, x), True inside.
@@ -46,17 +47,33 @@ def within_reach(
     reaches = np.concatenate([up_mm, down_mm])
     parts = _parts(values.shape, spacing_mm, float(reaches[reaches > 0].min()))
     level = _level(values, parts)
-    inside = level <= 0
-    nearest = np.full(level.shape, np.inf, dtype=np.float32)
     steps_mm = [spacing / count for spacing, count in zip(spacing_mm, parts, strict=True)]
-    for normal in range(3):
-        squared = _from_crossings(level, inside, normal, steps_mm[normal], up_mm[normal], down_mm[normal])
-        for axis in range(3):
-            if axis != normal:
-                squared = _spread(squared, axis, steps_mm[axis], up_mm[axis], down_mm[axis])
-        np.minimum(nearest, squared, out=nearest)
+    nearest = _nearest_crossing(level, steps_mm, up_mm, down_mm)
     centres = tuple(slice(count, -count, count) for count in parts)
     return nearest[centres] <= 1.0 + _TOLERANCE
+
+
+def surface_distance(values: BoolArray, spacing_mm: tuple[float, float, float], limit_mm: float) -> FloatArray:
+    """Distance (z, y, x) in mm of every voxel's centre from the mask's surface, as far as `limit_mm`.
+
+    The surface is known at the points midway between the centres of an inside and an outside voxel that share a face,
+    which is where interpolation of the mask crosses one half; the distance is that to the nearest of them. It is the
+    same seen from inside and from outside (an outer slice of 5 mm lies 2.5 mm deep, not 0 and not 5), and the mask of
+    a ball moved by it becomes nearly that of the larger or smaller ball.
+
+    Args:
+        values: (z, y, x), True inside.
+        spacing_mm: (z, y, x).
+        limit_mm: distances beyond are infinite.
+
+    Returns:
+        Distances without a sign; rounded to a nanometre, so that equal distances are equal numbers.
+    """
+    level = np.where(values, -0.5, 0.5)
+    reach_mm = np.full(3, limit_mm)
+    distance: FloatArray = np.round(limit_mm * np.sqrt(_nearest_crossing(level, spacing_mm, reach_mm, reach_mm)), 6)
+    distance[distance > limit_mm] = np.inf
+    return distance
 
 
 def _parts(
@@ -106,20 +123,44 @@ def _binomial(level: LatticeArray) -> LatticeArray:
     return level
 
 
+def _nearest_crossing(
+    level: LatticeArray, steps_mm: Sequence[float], up_mm: FloatArray, down_mm: FloatArray
+) -> LatticeArray:
+    """Squared distance, in units of the reach, from the nearest crossing of the surface on any line of the lattice.
+
+    Exact, because it is separable: one pass per axis for each direction of lines.
+
+    Args:
+        level: (z, y, x), at most 0 inside.
+        steps_mm: (z, y, x) spacing of the lattice.
+        up_mm: see `within_reach`.
+        down_mm: see `within_reach`.
+    """
+    inside = level <= 0
+    nearest = np.full(level.shape, np.inf, dtype=level.dtype)
+    for normal in range(3):
+        squared = _from_crossings(level, inside, normal, steps_mm[normal], up_mm[normal], down_mm[normal])
+        for axis in range(3):
+            if axis != normal:
+                squared = _spread(squared, axis, steps_mm[axis], up_mm[axis], down_mm[axis])
+        np.minimum(nearest, squared, out=nearest)
+    return nearest
+
+
 def _from_crossings(
     level: LatticeArray, inside: BoolArray, normal: int, step_mm: float, up_mm: float, down_mm: float
 ) -> LatticeArray:
     """Squared distance, in units of the reach, from the nearest crossing of the surface on the line along `normal`."""
     before, after = _along(level, normal)[:-1], _along(level, normal)[1:]
     crossed = _along(inside, normal)[:-1] != _along(inside, normal)[1:]
-    fraction = np.full(before.shape, np.nan, dtype=np.float32)
+    fraction = np.full(before.shape, np.nan, dtype=level.dtype)
     fraction[crossed] = before[crossed] / (before[crossed] - after[crossed])
     source = _along(level, normal)
-    result = np.full(source.shape, np.inf, dtype=np.float32)
+    result = np.full(source.shape, np.inf, dtype=level.dtype)
     size = len(source)
     for count in _counts(step_mm, up_mm, down_mm, size):
         low, high = max(0, count), min(size, size - 1 + count)
-        extra = _squared((count - fraction[low - count : high - count]) * np.float32(step_mm), up_mm, down_mm)
+        extra = _squared((count - fraction[low - count : high - count]) * level.dtype.type(step_mm), up_mm, down_mm)
         np.fmin(result[low:high], extra, out=result[low:high])
     return np.ascontiguousarray(np.moveaxis(result, 0, normal))
 
@@ -134,7 +175,7 @@ def _spread(squared: LatticeArray, axis: int, step_mm: float, up_mm: float, down
         if count == 0 or extra > 1.0 + _TOLERANCE:
             continue
         to, off = slice(max(count, 0), size + min(count, 0)), slice(max(-count, 0), size - max(count, 0))
-        np.minimum(result[to], source[off] + np.float32(extra), out=result[to])
+        np.minimum(result[to], source[off] + source.dtype.type(extra), out=result[to])
     return np.moveaxis(result, 0, axis)
 
 
@@ -149,7 +190,10 @@ def _counts(step_mm: float, up_mm: float, down_mm: float, size: int) -> range:
 
 def _squared(offset_mm: NDArray, up_mm: float, down_mm: float) -> NDArray:
     """Squares of displacements in units of the reach; infinite where a displacement has no reach."""
+    if up_mm == down_mm > 0:
+        ratio = offset_mm / up_mm
+        return ratio * ratio
     reach = np.where(offset_mm > 0, up_mm, down_mm)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(np.abs(offset_mm) <= _TOLERANCE, 0.0, offset_mm / reach)
-    return (ratio * ratio).astype(np.float32)
+    return (ratio * ratio).astype(offset_mm.dtype)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rtpipeline.radiomics_robustness.region import Region, surface_distance
+from rtpipeline.imaging.surface import surface_distance
+from rtpipeline.radiomics_robustness.region import Region
 
 
 @dataclass(frozen=True)

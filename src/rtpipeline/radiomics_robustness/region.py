@@ -1,4 +1,4 @@
-"""A mask in a box of its own, and distances from its surface."""
+"""A mask in a box of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rtpipeline.imaging.grid import FloatArray, Grid
+from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask, bounding_box
 
 BoolArray = NDArray[np.bool_]
@@ -85,42 +85,3 @@ class Region:
         """Whether both have the same voxels inside."""
         own, others = self.trimmed(), other.trimmed()
         return own.first == others.first and np.array_equal(own.values, others.values)
-
-
-def surface_distance(values: BoolArray, spacing_mm: tuple[float, float, float], limit_mm: float) -> FloatArray:
-    """Distance (z, y, x) in mm of every voxel's centre from the mask's surface, as far as `limit_mm`.
-
-    The surface is known at the points midway between the centres of an inside and an outside voxel that share a face,
-    which is where interpolation of the mask crosses one half; the distance is that to the nearest of them. It is the
-    same seen from inside and from outside (an outer slice of 5 mm lies 2.5 mm deep, not 0 and not 5), and the mask of
-    a ball moved by it becomes nearly that of the larger or smaller ball. Exact, because it is separable: one pass per
-    axis for each of the three kinds of faces.
-
-    Returns:
-        Distances without a sign, infinite beyond `limit_mm`; rounded to a nanometre, so that equal distances are equal
-        numbers.
-    """
-    squared = np.full(values.shape, np.inf)
-    for normal in range(3):
-        faces = np.zeros(values.shape, dtype=np.bool_)
-        np.moveaxis(faces, normal, 0)[:-1] = np.diff(np.moveaxis(values, normal, 0), axis=0)
-        nearest = np.where(faces, 0.0, np.inf)
-        for axis, step_mm in enumerate(spacing_mm):
-            nearest = _spread(nearest, axis, step_mm, limit_mm, behind=0.5 if axis == normal else 0.0)
-        np.minimum(squared, nearest, out=squared)
-    distance = np.round(np.sqrt(squared), 6)
-    distance[distance > limit_mm] = np.inf
-    return distance
-
-
-def _spread(squared: FloatArray, axis: int, step_mm: float, limit_mm: float, behind: float) -> FloatArray:
-    """`min over j of squared[j] + ((i - j - behind) step_mm)^2` for every i along `axis`, as far as `limit_mm`."""
-    source = np.moveaxis(squared, axis, 0)
-    result = np.full_like(source, np.inf)
-    size = len(source)
-    farthest = int(limit_mm / step_mm) + 1
-    for count in range(max(-farthest, 1 - size), min(farthest, size - 1) + 1):
-        extra = ((count - behind) * step_mm) ** 2
-        to, off = slice(max(count, 0), size + min(count, 0)), slice(max(-count, 0), size - max(count, 0))
-        np.minimum(result[to], source[off] + extra, out=result[to])
-    return np.moveaxis(result, 0, axis)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtpipeline.radiomics_robustness.region import Region, surface_distance
+from rtpipeline.imaging.surface import surface_distance
+from rtpipeline.radiomics_robustness.region import Region
 
 
 def target_voxels(count: int, change: float) -> int:
