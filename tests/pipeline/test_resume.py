@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pydicom
@@ -169,6 +170,37 @@ def test_failed_stages_are_tried_again_unless_told_otherwise(pipeline, tmp_path)
     assert {one for one in computed(pipeline(**options)) if one[0]} == failing
     structures.write_text("custom_structures:\n- {name: GTV_5mm, source_structures: [GTV], margin: 5}\n")
     assert failing <= computed(pipeline(**options))
+
+
+def test_structure_sets_are_made_again_exactly_when_an_input_changed(pipeline, output, tmp_path):
+    structures, names = tmp_path / "structures.yaml", tmp_path / "names.yaml"
+    structures.write_text("custom_structures:\n- {name: GTV_5mm, source_structures: [GTV], margin: 5}\n")
+    names.write_text("GTV: GTVp\n")
+    only = RunOptions(stages=canonical_names(["auto_rtstruct"]))
+    options = {"custom_structures": structures, "structures.names": names}
+    both = {("P1", "auto_rtstruct"), ("P2", "auto_rtstruct")}
+    assert computed(pipeline(only, **options)) == both
+    course = CohortFiles(output).manifest_courses()[0]
+    file, patient = course.files.custom_structure_set, course.description.patient
+    first = file.read_bytes()
+
+    def touched(path):
+        path.touch()
+        os.utime(path, (0, 0))
+
+    for path in (structures, names, course.files.structure_set, file):
+        touched(path)
+    assert computed(pipeline(only, **options)) == set(), "times do not matter"
+    assert computed(pipeline(only, **options, **{"dvh.metrics": ["D95%"], "max_workers": 1})) == set()
+    file.write_bytes(first[:-1000])
+    assert computed(pipeline(only, **options)) == {(patient, "auto_rtstruct")}
+    assert file.read_bytes() == first
+    names.write_text("GTV: GTVn\n")
+    assert computed(pipeline(only, **options)) == both
+    assert computed(pipeline(only, **options, **{"structures.priority": {"*": ["auto", "manual"]}})) == both
+    structures.write_text("custom_structures:\n- {name: GTV_6mm, source_structures: [GTV], margin: 6}\n")
+    assert computed(pipeline(only, **options)) == both
+    assert file.read_bytes() != first
 
 
 def test_two_runs_never_write_into_one_folder(pipeline, output):
