@@ -12,6 +12,8 @@ from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS
 from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL
 from rtpipeline.tables.parquet import write_parquet
 
+WIDE_NAMES = {"Volume cm3": "Volume (cm³)"}
+
 MakeCourse = Callable[..., Course]
 
 
@@ -48,7 +50,7 @@ def make_course(cohort: CohortFiles) -> MakeCourse:
                 "standard_name": name if name in ("Heart", "Lung_L") else "",
                 "metric": metric.split()[0],
                 "unit": metric.split()[1],
-                "column": metric,
+                "column": WIDE_NAMES.get(metric, metric.replace(" ", "")),
                 "value": value,
                 "status": "ok",
             }

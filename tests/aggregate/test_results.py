@@ -1,16 +1,24 @@
 import csv
+import functools
 import logging
+import re
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pyarrow as pa
 import pytest
 
 from rtpipeline.aggregate import SOURCES, aggregate
 from rtpipeline.config import Configuration, load_configuration
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome
+from rtpipeline.tables import excel, parquet
+from rtpipeline.tables.definitions.analysis import analysis_definition
 from rtpipeline.tables.definitions.dvh import DVH_METRICS
+from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT
 from rtpipeline.tables.parquet import read_parquet, write_parquet
 
 LOGGER = logging.getLogger("test")
@@ -47,7 +55,7 @@ def test_dvh_is_long_in_parquet_and_wide_in_excel(cohort: CohortFiles, make_cour
         ("D95", "Gy"): 58.0,
     }
     (row,) = sheet(cohort.table("dvh_metrics", ".xlsx"), "dvh_metrics")
-    assert (row["patient_id"], row["roi_name"], row["Volume cm3"], row["D95 Gy"]) == ("000123", "=PTV-1cm", 10, 58)
+    assert (row["patient_id"], row["roi_name"], row["Volume (cm³)"], row["D95Gy"]) == ("000123", "=PTV-1cm", 10, 58)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +161,7 @@ def test_a_value_that_is_withheld_is_empty_and_the_note_says_why(cohort: CohortF
 
 
 def test_clinical_rows_are_joined_and_the_unmatched_listed(
-    cohort: CohortFiles, make_course: Any, tmp_path: Path
+    cohort: CohortFiles, make_course: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "clinical.csv"
     file.write_text("patient_id,age,kind\n000123,61,x\nnobody,50,y\n")
@@ -161,6 +169,12 @@ def test_clinical_rows_are_joined_and_the_unmatched_listed(
     run([make_course("000123"), make_course("b")], cohort, configuration)
     found = [(row["clinical_matched"], row["age"], row["clinical_kind"]) for row in rows(cohort, "analysis_table")]
     assert found == [(True, 61, "x"), (False, None, None)]
+    assert "1 rows of the clinical table belong to no course" in caplog.text
+    assert "nobody" not in caplog.text
+    types = {
+        one["column"]: one["type"] for one in rows(cohort, "column_dictionary") if one["table"] == "analysis_table"
+    }
+    assert (types["age"], types["clinical_kind"], types["clinical_matched"]) == ("integer", "text", "boolean")
     unmatched = sheet(cohort.table("analysis_table", ".xlsx"), "clinical_unmatched")
     assert unmatched == [{"patient_id": "nobody", "age": 50, "kind": "y"}]
     with cohort.table("analysis_table", ".csv").open(newline="") as lines:
@@ -176,6 +190,85 @@ def test_an_unusable_clinical_table_takes_only_itself_away(
     assert outcome.status == "partial"
     assert "there is no column patient_id" in outcome.reason
     assert len(rows(cohort, "analysis_table")) == 1
+
+
+def test_columns_are_chosen_in_the_configuration(cohort: CohortFiles, make_course: Any) -> None:
+    course = make_course("a", [("manual", "PTV_60", {"Volume cm3": 5.0}), ("manual", "Heart", {"D2cc Gy": 8.0})])
+    features = [
+        {
+            **course.identifiers,
+            "roi_number": number,
+            **structure,
+            "original_shape_A": float(number),
+            "original_glcm_B": 9.0,
+        }
+        for number, structure in enumerate(
+            (
+                {"segmentation_source": "manual", "roi_name": "GTVn", "standard_name": "", "volume_cm3": 1.0},
+                {"segmentation_source": "manual", "roi_name": "GTVp", "standard_name": "", "volume_cm3": 2.0},
+                {"segmentation_source": "auto", "roi_name": "heart", "standard_name": "Heart", "volume_cm3": 3.0},
+            )
+        )
+    ]
+    write_parquet(course.files.radiomics_ct, RADIOMICS_CT, features)
+    chosen = {
+        "targets": {"PTV": ["Volume (cm³)"]},
+        "organs": {"Heart": ["D2ccGy", "V99Gy (%)"]},
+        "features": {"GTV": ["original_shape_*"], "Heart": "original_glcm_B"},
+        "case_metadata": ["treatment_machines"],
+    }
+    run([course], cohort, load_configuration(overrides={"aggregation.analysis": chosen}))
+    (row,) = rows(cohort, "analysis_table")
+    assert (row["ptv_volume_cm3"], row["heart_d2cc_gy"], row["heart_v99gy_percent"]) == (5.0, 8.0, None)
+    assert (row["gtv_features_of"], row["gtv_original_shape_A"]) == ("GTVp", 1.0)
+    assert (row["heart_features_of"], row["heart_original_glcm_B"]) == ("heart", 9.0)
+    assert "gtv_original_glcm_B" not in row
+    assert not [name for name in row if name.startswith(("lung_l", "ctv", "gtv_count", "ptv_d95"))]
+    described = {one["column"] for one in rows(cohort, "column_dictionary") if one["table"] == "analysis_table"}
+    assert described == set(row)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"case_metadata": ["patient_sexx"]}, "did you mean patient_sex?"),
+        ({"organs": {"Heart": ["DmeanGy", "DmeanGy"]}}, "two columns would be named heart_dmean_gy"),
+    ],
+)
+def test_columns_that_cannot_be_are_refused(chosen: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        analysis_definition(load_configuration(overrides={"aggregation.analysis": chosen}).aggregation.analysis)
+
+
+def test_memory_does_not_grow_with_the_number_of_courses(
+    cohort: CohortFiles, make_course: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_CELLS_OF_A_GROUP", 5_000)
+    monkeypatch.setattr(excel, "_CELLS_AT_ONCE", 2_000)
+    numbers = {f"original_class_{i}": i / 7 for i in range(100)}
+    courses = [make_course(f"{number:02}") for number in range(32)]
+    for course in courses:
+        features = [
+            {**course.identifiers, "segmentation_source": "manual", "roi_number": i, "roi_name": str(i), **numbers}
+            for i in range(10)
+        ]
+        write_parquet(course.files.radiomics_ct, RADIOMICS_CT, features)
+    few, many = (peak_bytes(functools.partial(run, courses[:count], cohort)) for count in (4, 32))
+    assert many < 1.3 * few
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most that Arrow and Python held at once while `work` was done."""
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        work()
+        return pool.max_memory() + tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(usual)
 
 
 def test_the_dictionary_names_every_column_of_every_table(cohort: CohortFiles, make_course: Any) -> None:

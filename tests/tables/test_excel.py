@@ -6,7 +6,9 @@ import openpyxl
 import pyarrow as pa
 import pytest
 
+from rtpipeline.tables import excel, parquet
 from rtpipeline.tables.excel import MAXIMUM_CELL_LENGTH, MAXIMUM_COLUMNS, MAXIMUM_ROWS, parts, write_workbook
+from rtpipeline.tables.parquet import write_arrow
 
 NASTY = [
     "000123",
@@ -124,13 +126,30 @@ def test_sheet_names_are_made_valid_and_unique(tmp_path: Path) -> None:
 def test_parts_cover_every_cell_once_and_repeat_the_identifiers() -> None:
     table = pa.table({"patient_id": [f"p{i}" for i in range(7)], **{f"f{j}": [j] * 7 for j in range(7)}})
     pieces = list(parts(table, maximum_rows=4, maximum_columns=4))
-    assert [(piece.num_rows, piece.column_names) for piece in pieces[:3]] == [
+    assert [(piece.row_count, piece.columns) for piece in pieces[:3]] == [
         (3, ["patient_id", "f0", "f1", "f2"]),
         (3, ["patient_id", "f3", "f4", "f5"]),
         (3, ["patient_id", "f6"]),
     ]
-    assert sum(piece.num_rows for piece in pieces if "f6" in piece.column_names) == 7
-    assert pieces[-1]["patient_id"].to_pylist() == ["p6"]
+    assert sum(piece.row_count for piece in pieces if "f6" in piece.columns) == 7
+    (last,) = pieces[-1].batches()
+    assert last["patient_id"].to_pylist() == ["p6"]
+
+
+def test_a_sheet_from_a_parquet_file_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table(
+        {"patient_id": [f"p{i}" for i in range(50)], **{f"f{j}": [j + i / 7 for i in range(50)] for j in range(5)}}
+    )
+    write_workbook(tmp_path / "table.xlsx", {"t": table}, complete_in="t.parquet")
+    monkeypatch.setattr(parquet, "_CELLS_OF_A_GROUP", 60)
+    monkeypatch.setattr(excel, "_CELLS_AT_ONCE", 25)
+    write_arrow(tmp_path / "t.parquet", table)
+    write_workbook(tmp_path / "file.xlsx", {"t": tmp_path / "t.parquet"}, complete_in="t.parquet")
+    assert (tmp_path / "file.xlsx").read_bytes() == (tmp_path / "table.xlsx").read_bytes()
+    pieces = list(parts(tmp_path / "t.parquet", maximum_rows=21, maximum_columns=4))
+    assert [(piece.start, piece.row_count) for piece in pieces[::2]] == [(0, 20), (20, 20), (40, 10)]
+    for piece in pieces:
+        assert pa.concat_tables(piece.batches()).equals(table.select(piece.columns).slice(piece.start, piece.row_count))
 
 
 def test_too_many_rows_and_columns_for_one_sheet(tmp_path: Path) -> None:

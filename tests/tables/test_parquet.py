@@ -2,11 +2,22 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rtpipeline.tables.parquet import empty, read_parquet, to_arrow, write_arrow, write_parquet
+from rtpipeline.tables import parquet
+from rtpipeline.tables.parquet import (
+    empty,
+    read_parquet,
+    read_parts,
+    rows_of_a_group,
+    to_arrow,
+    write_arrow,
+    write_arrow_parts,
+    write_parquet,
+)
 from rtpipeline.tables.schema import Column, Table
 
 CLOSED = Table(
@@ -128,3 +139,21 @@ def test_an_empty_table_has_its_header(tmp_path: Path) -> None:
     back = read_parquet(tmp_path / "t.parquet")
     assert back.num_rows == 0
     assert back.schema == empty(CLOSED).schema
+
+
+def test_parts_give_the_bytes_of_the_whole(tmp_path: Path) -> None:
+    whole = pa.table({"name": [f"n{i}" for i in range(500)], "value": [i / 7 for i in range(500)]})
+    write_arrow(tmp_path / "whole.parquet", whole, {"a": "b"})
+    parts = (whole.slice(start, 7) for start in range(0, 500, 7))
+    write_arrow_parts(tmp_path / "parts.parquet", whole.schema, parts, {"a": "b"})
+    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_groups_of_rows_are_smaller_the_wider_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rows_of_a_group(15) == 131_072
+    assert rows_of_a_group(1_223) == 1_635
+    monkeypatch.setattr(parquet, "_CELLS_OF_A_GROUP", 20)
+    whole = pa.table({"a": range(25), "b": range(25)})
+    write_arrow_parts(tmp_path / "t.parquet", whole.schema, [whole.slice(0, 3), whole.slice(3)])
+    assert [part.num_rows for part in read_parts(tmp_path / "t.parquet")] == [10, 10, 5]
+    assert read_parquet(tmp_path / "t.parquet").equals(whole)

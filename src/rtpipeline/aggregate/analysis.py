@@ -1,10 +1,11 @@
-"""The analysis table: one row per course, from the cohort's tables, joined with a clinical table."""
+"""The analysis table: one row per course, from the courses' tables, joined with a clinical table."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,23 +13,18 @@ import pyarrow.compute as pc
 
 from rtpipeline.aggregate.clinical import ClinicalTable
 from rtpipeline.aggregate.collect import stage_state
+from rtpipeline.config import AnalysisSection
 from rtpipeline.course import Course
-from rtpipeline.tables.definitions.analysis import (
-    ANALYSIS_TABLE,
-    ORGANS,
-    STAGES,
-    TARGET_METRICS,
-    TARGETS,
-    VOLUME,
-    StructureMetric,
-    column_name,
-)
-from rtpipeline.tables.parquet import Row, to_arrow
+from rtpipeline.tables.definitions.analysis import STAGES, feature_column, matching, metric_column, plain
+from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT
+from rtpipeline.tables.parquet import ARROW_TYPES, Row
+from rtpipeline.tables.schema import Column, Table
 
 _SOURCES = ("manual", "custom", "custom_model", "auto")
 """Which source's structure stands for an organ: the first that has it."""
 
 RADIOMICS_TABLES = ("radiomics_ct", "radiomics_mr", "radiomics_pet", "radiomics_dose")
+
 _FROM_METADATA = {
     "patient_sex": "patient_sex",
     "patient_age_at_plan_years": "patient_age_at_plan_years",
@@ -39,61 +35,64 @@ _FROM_METADATA = {
 }
 """Columns of the analysis table that are columns of case_metadata."""
 
-CourseKey = tuple[str, str]
+_VOLUME = "Volume (cm³)"
+_RADIOMICS_COLUMNS = frozenset(column.name for column in RADIOMICS_CT.columns)
 
 
+@dataclass
 class _Structure:
-    """The dose-volume metrics of one structure."""
+    """A structure with what was measured of it, by the name of the column that it has in Excel."""
 
-    def __init__(self, row: Mapping[str, Any]) -> None:
-        self.source: str = row["segmentation_source"].partition(":")[0]
-        self.roi_name: str = row["roi_name"] or ""
-        self.standard_name: str = row["standard_name"] or ""
-        self.values: dict[tuple[str, str], float | None] = {}
-        self.withheld: set[str] = set()
+    source: str
+    roi_name: str
+    standard_name: str
+    values: dict[str, float | None] = field(default_factory=dict)
+    withheld: set[str] = field(default_factory=set)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Take in a row of dvh_metrics."""
-        self.values[row["metric"], row["unit"] or ""] = row["value"]
-        if row["value"] is None and row["status"] is not None:
-            self.withheld.add(row["status"])
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> _Structure:
+        source = row["segmentation_source"].partition(":")[0]
+        return cls(source, row["roi_name"] or "", row["standard_name"] or "")
 
-    def value(self, metric: StructureMetric) -> float | None:
-        return self.values.get((metric.metric, metric.unit))
+    @property
+    def volume(self) -> float:
+        return self.values.get(_VOLUME) or 0.0
 
     def note(self) -> str:
         """Why some of its values are empty; nothing where all are there."""
         return f"{self.roi_name}: {', '.join(sorted(self.withheld))}" if self.withheld else ""
 
 
-def analysis_table(courses: Sequence[Course], tables: Mapping[str, pa.Table]) -> pa.Table:
-    """One row per course.
+def analysis_row(course: Course, tables: Mapping[str, pa.Table | None], chosen: AnalysisSection) -> Row:
+    """The row of one course.
 
     Args:
-        courses: the courses of the manifest.
-        tables: the cohort's tables by name (`dvh_metrics`, `fractions`, `radiomics_ct`, …).
+        course: the course.
+        tables: its parts of `dvh_metrics`, `case_metadata`, `qc_reports` and of radiomics; None where
+            it has none.
+        chosen: which columns of structures there are.
     """
-    structures = _structures_by_course(tables["dvh_metrics"])
-    metadata = {_key(row): row for row in tables["case_metadata"].to_pylist()}
-    overall = {_key(row): row["status"] for row in tables["qc_reports"].to_pylist() if row["check"] == "overall"}
-    counts = {name: _rows_by_course(tables[name]) for name in RADIOMICS_TABLES}
-    rows = []
-    for course in courses:
-        key = _key(course.identifiers)
-        row: dict[str, object] = {**course.identifiers, **_description(course), **_body_regions(course)}
-        row.update({name: metadata.get(key, {}).get(source) for name, source in _FROM_METADATA.items()})
-        notes: list[str] = []
-        if key in structures:
-            row.update(_targets(structures[key], notes))
-            row.update(_organs(structures[key], notes))
-            row.update(_structure_counts(structures[key]))
-        for stage in STAGES:
-            row[f"status_{stage}"] = stage_state(course, stage)["status"]
-        row.update({f"{name}_rows": found[key] for name, found in counts.items()})
-        row["qc_status"] = overall.get(key)
-        row["notes"] = "; ".join(note for note in notes if note)
-        rows.append(row)
-    return to_arrow(ANALYSIS_TABLE, rows)
+    row: dict[str, object] = {**course.identifiers, **_description(course), **_body_regions(course)}
+    metadata = _rows(tables["case_metadata"])
+    for name, source in {**_FROM_METADATA, **{name: name for name in chosen.case_metadata}}.items():
+        row[name] = metadata[0][source] if metadata else None
+    notes: list[str] = []
+    if tables["dvh_metrics"] is not None:
+        structures = _with_metrics(tables["dvh_metrics"], chosen)
+        row.update(_targets(structures, chosen, notes))
+        row.update(_organs(structures, chosen, notes))
+        counts = Counter(structure.source for structure in structures)
+        row.update({f"structures_{source}": counts[source] for source in _SOURCES})
+    if tables["radiomics_ct"] is not None:
+        row.update(_features(tables["radiomics_ct"], chosen, notes))
+    for stage in STAGES:
+        row[f"status_{stage}"] = stage_state(course, stage)["status"]
+    for name in RADIOMICS_TABLES:
+        found = tables[name]
+        row[f"{name}_rows"] = found.num_rows if found is not None else 0
+    row["qc_status"] = next((one["status"] for one in _rows(tables["qc_reports"]) if one["check"] == "overall"), None)
+    row["notes"] = "; ".join(note for note in notes if note)
+    return row
 
 
 def with_clinical(data: pa.Table, clinical: ClinicalTable) -> tuple[pa.Table, pa.Table]:
@@ -117,8 +116,20 @@ def with_clinical(data: pa.Table, clinical: ClinicalTable) -> tuple[pa.Table, pa
     return joined, clinical.data.take(pa.array(unmatched, pa.int64()))
 
 
-def _key(row: Mapping[str, Any]) -> CourseKey:
-    return row["patient_id"], row["course_id"]
+def described(table: Table, data: pa.Table) -> Table:
+    """The definition of the analysis table with the columns that joining added to it."""
+    types = {arrow: name for name, arrow in ARROW_TYPES.items()}
+    added = (
+        Column(
+            name,
+            types[data.schema.field(name).type],
+            "Whether the clinical table has a row for the course."
+            if name == "clinical_matched"
+            else "Column of the clinical table.",
+        )
+        for name in data.column_names[len(table.columns) :]
+    )
+    return replace(table, columns=(*table.columns, *added))
 
 
 def _description(course: Course) -> Row:
@@ -150,54 +161,90 @@ def _body_regions(course: Course) -> Row:
     }
 
 
-def _structures_by_course(metrics: pa.Table) -> dict[CourseKey, list[_Structure]]:
-    """The structures of each course with the metrics that the analysis table needs."""
-    needed = {metric.metric for group in (TARGET_METRICS, *ORGANS.values()) for metric in group}
-    wanted = metrics.filter(pc.is_in(metrics["metric"], pa.array(sorted(needed))))
-    found: dict[CourseKey, dict[tuple[Any, ...], _Structure]] = {}
-    for row in wanted.to_pylist():
+def _rows(data: pa.Table | None) -> list[dict[str, Any]]:
+    return data.to_pylist() if data is not None else []
+
+
+def asked_metrics(chosen: AnalysisSection) -> set[str]:
+    """The columns of the wide table of dose-volume metrics that are chosen for any structure."""
+    return {name for group in (*chosen.targets.values(), *chosen.organs.values()) for name in group}
+
+
+def _with_metrics(metrics: pa.Table, chosen: AnalysisSection) -> list[_Structure]:
+    """The structures of a course with the metrics that are chosen for any of them."""
+    asked = asked_metrics(chosen)
+    found: dict[tuple[Any, ...], _Structure] = {}
+    for row in metrics.filter(
+        pc.is_in(metrics["column"], pa.array(sorted({*asked, _VOLUME}), pa.string()))
+    ).to_pylist():
         identity = (row["segmentation_source"], row["roi_number"], row["roi_name"])
-        of_course = found.setdefault(_key(row), {})
-        of_course.setdefault(identity, _Structure(row)).add(row)
-    return {key: list(structures.values()) for key, structures in found.items()}
+        structure = found.setdefault(identity, _Structure.of(row))
+        structure.values[row["column"]] = row["value"]
+        if row["column"] in asked and row["value"] is None and row["status"] is not None:
+            structure.withheld.add(row["status"])
+    return list(found.values())
 
 
-def _rows_by_course(data: pa.Table) -> Counter[CourseKey]:
-    return Counter(zip(data["patient_id"].to_pylist(), data["course_id"].to_pylist(), strict=True))
-
-
-def _targets(structures: Sequence[_Structure], notes: list[str]) -> dict[str, object]:
+def _targets(structures: Sequence[_Structure], chosen: AnalysisSection, notes: list[str]) -> dict[str, object]:
     row: dict[str, object] = {}
-    for target in TARGETS:
-        candidates = [
-            structure
-            for structure in structures
-            if structure.source == "manual" and structure.roi_name.upper().startswith(target)
-        ]
-        row[f"{target.lower()}_count"] = len(candidates)
+    for target, metrics in chosen.targets.items():
+        candidates = _named(structures, target)
+        row[f"{plain(target)}_count"] = len(candidates)
         if candidates:
-            chosen = max(candidates, key=lambda structure: (structure.value(VOLUME) or 0.0, structure.roi_name))
-            row[f"{target.lower()}_name"] = chosen.roi_name
-            row.update({column_name(target, metric): chosen.value(metric) for metric in TARGET_METRICS})
-            notes.append(chosen.note())
+            largest = _largest(candidates)
+            row[f"{plain(target)}_name"] = largest.roi_name
+            row.update({metric_column(target, metric).name: largest.values.get(metric) for metric in metrics})
+            notes.append(largest.note())
     return row
 
 
-def _organs(structures: Sequence[_Structure], notes: list[str]) -> dict[str, object]:
+def _organs(structures: Sequence[_Structure], chosen: AnalysisSection, notes: list[str]) -> dict[str, object]:
     row: dict[str, object] = {}
-    for organ, metrics in ORGANS.items():
-        of_organ = [structure for structure in structures if structure.standard_name == organ]
-        source = next((name for name in _SOURCES if any(structure.source == name for structure in of_organ)), None)
-        candidates = [structure for structure in of_organ if structure.source == source]
-        if len(candidates) > 1:
-            notes.append(f"{organ}: {len(candidates)} {source} structures, none chosen")
-        elif candidates:
-            row[f"{organ.lower()}_source"] = source
-            row.update({column_name(organ, metric): candidates[0].value(metric) for metric in metrics})
-            notes.append(candidates[0].note())
+    for organ, metrics in chosen.organs.items():
+        structure = _only(structures, organ, notes)
+        if structure is not None:
+            row[f"{plain(organ)}_source"] = structure.source
+            row.update({metric_column(organ, metric).name: structure.values.get(metric) for metric in metrics})
+            notes.append(structure.note())
     return row
 
 
-def _structure_counts(structures: Sequence[_Structure]) -> dict[str, object]:
-    counts = Counter(structure.source for structure in structures)
-    return {f"structures_{source}": counts[source] for source in _SOURCES}
+def _features(radiomics: pa.Table, chosen: AnalysisSection, notes: list[str]) -> dict[str, object]:
+    """Features of the structures that stand for targets and organs in radiomics, by the rules that hold for doses."""
+    row: dict[str, object] = {}
+    names = [name for name in radiomics.column_names if name not in _RADIOMICS_COLUMNS]
+    wanted = sorted({feature for patterns in chosen.features.values() for feature in matching(patterns, names)})
+    there = [name for name in wanted if name in names]
+    structures = []
+    described = ["segmentation_source", "roi_name", "standard_name", "volume_cm3"]
+    for one in radiomics.select([*described, *there]).to_pylist() if chosen.features else ():
+        structure = _Structure.of(one)
+        structure.values = {_VOLUME: one["volume_cm3"], **{name: one[name] for name in there}}
+        structures.append(structure)
+    for name, patterns in chosen.features.items():
+        candidates = _named(structures, name)
+        structure_of = _largest(candidates) if candidates else _only(structures, name, notes)
+        if structure_of is not None:
+            row[f"{plain(name)}_features_of"] = structure_of.roi_name
+            for feature in matching(patterns, names):
+                row[feature_column(name, feature)] = structure_of.values.get(feature)
+    return row
+
+
+def _named(structures: Sequence[_Structure], target: str) -> list[_Structure]:
+    """The manual structures whose name begins as that of a target."""
+    return [one for one in structures if one.source == "manual" and one.roi_name.upper().startswith(target.upper())]
+
+
+def _largest(structures: Sequence[_Structure]) -> _Structure:
+    return max(structures, key=lambda structure: (structure.volume, structure.roi_name))
+
+
+def _only(structures: Sequence[_Structure], organ: str, notes: list[str]) -> _Structure | None:
+    """The structure that stands for an organ; none, with a note, where the first source that has it has several."""
+    of_organ = [structure for structure in structures if structure.standard_name == organ]
+    source = next((name for name in _SOURCES if any(structure.source == name for structure in of_organ)), None)
+    candidates = [structure for structure in of_organ if structure.source == source]
+    if len(candidates) > 1:
+        notes.append(f"{organ}: {len(candidates)} {source} structures, none chosen")
+    return candidates[0] if len(candidates) == 1 else None

@@ -11,6 +11,7 @@ from rtpipeline.config.loading import (
 )
 from rtpipeline.config.schema import (
     AggregationSection,
+    AnalysisSection,
     Configuration,
     CovThresholdSection,
     CroppingSection,
@@ -39,6 +40,7 @@ __all__ = [
     "CONFIGURATION_FILE_VARIABLE",
     "ENVIRONMENT_PREFIX",
     "AggregationSection",
+    "AnalysisSection",
     "Configuration",
     "ConfigurationError",
     "CovThresholdSection",

@@ -88,7 +88,17 @@ def _yaml_value(value: Any) -> str:
         value = list(value)
     if isinstance(value, Path):
         value = str(value)
-    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("\n").removesuffix("\n...")
+    text = yaml.dump(
+        value, Dumper=_WithoutAliases, default_flow_style=True, width=1000, sort_keys=False, allow_unicode=True
+    )
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    """Writes equal values out instead of naming the first of them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _markdown_tables(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from rtpipeline.config import analysis_defaults
 from rtpipeline.config.dose_metrics import dose_metric
 
 
@@ -430,6 +431,21 @@ class RobustnessSection(Section):
     thresholds: RobustnessThresholdsSection = RobustnessThresholdsSection()
 
 
+class AnalysisSection(Section):
+    """Columns of the analysis table beside those that every course has. A structure that is not named has none."""
+
+    targets: dict[str, Texts] = dict(analysis_defaults.TARGETS)
+    """Targets by the beginning of the name as drawn, and which columns of `dvh_metrics.xlsx` are given of each; where
+    there are several, of the largest."""
+    organs: dict[str, Texts] = dict(analysis_defaults.ORGANS)
+    """Organs by their standard name (TG-263), and which columns of `dvh_metrics.xlsx` are given of each."""
+    features: dict[str, Texts] = {}
+    """Columns of `radiomics_ct.xlsx`, as patterns, by the beginning of a target's name or the standard name of an
+    organ: `{GTV: [original_shape_MeshVolume, original_firstorder_*]}`."""
+    case_metadata: Texts = ()
+    """Further columns of `case_metadata.xlsx`."""
+
+
 class AggregationSection(Section):
     """Cohort tables."""
 
@@ -439,6 +455,7 @@ class AggregationSection(Section):
     """Fail where a course is missing, instead of listing it as missing."""
     clinical: Path | None = None
     """A CSV of clinical data that is joined to the analysis table."""
+    analysis: AnalysisSection = AnalysisSection()
 
 
 class EnvironmentsSection(Section):

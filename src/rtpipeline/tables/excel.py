@@ -6,9 +6,11 @@ name, numbers as IEEE doubles (Microsoft, "Excel specifications and limits").
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from xlsxwriter.format import Format
 from xlsxwriter.worksheet import Worksheet
 
 from rtpipeline.atomic import replacing
+from rtpipeline.tables.parquet import read_parts, read_schema, row_count
 from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS
 
 MAXIMUM_ROWS = 1_048_576
@@ -38,10 +41,10 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ufffe\uffff]")
 _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\\x00-\x1f]")
 _WIDEST_COLUMN = 60
 _ROWS_FOR_WIDTH = 200
-_ROWS_AT_ONCE = 65_536
+_CELLS_AT_ONCE = 262_144
 
 
-def write_workbook(path: Path, sheets: Mapping[str, pa.Table], complete_in: str = "") -> None:
+def write_workbook(path: Path, sheets: Mapping[str, pa.Table | Path], complete_in: str = "") -> None:
     """Write one workbook; the same tables give the same bytes.
 
     Text stays text whatever it looks like. A control character becomes a visible escape such as `\\x01`. A cell that
@@ -50,7 +53,8 @@ def write_workbook(path: Path, sheets: Mapping[str, pa.Table], complete_in: str 
 
     Args:
         path: replaced atomically; its folder is created.
-        sheets: sheet name → table (text, numbers, integers, booleans), in this order.
+        sheets: sheet name → table (text, numbers, integers, booleans), in this order; a table may be a Parquet file,
+            of which only a part is in memory at a time.
         complete_in: the file that has every value complete; the Parquet of the same name when empty.
     """
     complete_in = complete_in or path.with_suffix(".parquet").name
@@ -70,15 +74,50 @@ def write_workbook(path: Path, sheets: Mapping[str, pa.Table], complete_in: str 
             raise error.args[0] from error  # what the operating system said
 
 
+@dataclass(frozen=True)
+class Part:
+    """What one sheet shows of a table: some of its columns, and rows from `start` on.
+
+    Attributes:
+        table: the table, or the Parquet file that it is in.
+        columns: names of the columns.
+        start: number of the first row.
+        row_count: how many rows.
+    """
+
+    table: pa.Table | Path
+    columns: list[str]
+    start: int
+    row_count: int
+
+    def batches(self) -> Iterator[pa.Table]:
+        """The rows, a part of them at a time; at least one table, without rows where there are none."""
+        source = [self.table] if isinstance(self.table, pa.Table) else read_parts(self.table, self.columns)
+        step = max(1, _CELLS_AT_ONCE // max(1, len(self.columns)))
+        skipped, missing = self.start, self.row_count
+        for group in source:
+            rows = group.select(self.columns).slice(skipped, missing)
+            skipped, missing = max(0, skipped - group.num_rows), missing - rows.num_rows
+            for first in range(0, max(rows.num_rows, 1), step):
+                yield rows.slice(first, step)
+            if not missing:
+                break
+
+
 def parts(
-    table: pa.Table, maximum_rows: int = MAXIMUM_ROWS, maximum_columns: int = MAXIMUM_COLUMNS
-) -> Iterator[pa.Table]:
+    table: pa.Table | Path, maximum_rows: int = MAXIMUM_ROWS, maximum_columns: int = MAXIMUM_COLUMNS
+) -> Iterator[Part]:
     """Cut a table into pieces that fit on a sheet with a header row: columns first, then rows."""
-    column_blocks = list(_column_blocks(table.column_names, maximum_columns))
+    names, count = (
+        (table.column_names, table.num_rows)
+        if isinstance(table, pa.Table)
+        else (read_schema(table).names, row_count(table))
+    )
+    column_blocks = list(_column_blocks(names, maximum_columns))
     step = maximum_rows - 1
-    for start in range(0, max(table.num_rows, 1), step):
+    for start in range(0, max(count, 1), step):
         for block in column_blocks:
-            yield table.select(block).slice(start, step)
+            yield Part(table, block, start, min(step, count - start))
 
 
 def _column_blocks(names: list[str], maximum: int) -> Iterator[list[str]]:
@@ -92,22 +131,25 @@ def _column_blocks(names: list[str], maximum: int) -> Iterator[list[str]]:
         yield [*repeated, *others[start : start + step]]
 
 
-def _write_sheet(worksheet: Worksheet, table: pa.Table, header: Format, complete_in: str) -> None:
+def _write_sheet(worksheet: Worksheet, part: Part, header: Format, complete_in: str) -> None:
+    batches = part.batches()
+    first = next(batches)
     worksheet.freeze_panes(1, 0)
-    for column, (name, width) in enumerate(zip(table.column_names, _widths(table), strict=True)):
+    for column, (name, width) in enumerate(zip(part.columns, _widths(first), strict=True)):
         worksheet.set_column(column, column, width)
         _write_text(worksheet, 0, column, name, complete_in, header)
-    if table.num_columns:
-        worksheet.autofilter(0, 0, table.num_rows, table.num_columns - 1)
+    if part.columns:
+        worksheet.autofilter(0, 0, part.row_count, len(part.columns) - 1)
         worksheet.ignore_errors({"number_stored_as_text": f"A1:XFD{MAXIMUM_ROWS}"})
-    row = 1
-    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
-        columns = [column.to_pylist() for column in table.slice(start, _ROWS_AT_ONCE).columns]
-        for values in zip(*columns, strict=True):
-            for column, value in enumerate(values):
-                if value is not None:
-                    _write_value(worksheet, row, column, value, complete_in)
-            row += 1
+    rows = (
+        values
+        for batch in itertools.chain([first], batches)
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    )
+    for row, values in enumerate(rows, start=1):
+        for column, value in enumerate(values):
+            if value is not None:
+                _write_value(worksheet, row, column, value, complete_in)
 
 
 def _write_value(worksheet: Worksheet, row: int, column: int, value: Any, complete_in: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ ARROW_TYPES: dict[ColumnType, pa.DataType] = {
 
 Row = Mapping[str, object]
 
-_ROW_GROUP_SIZE = 131_072
+_MOST_ROWS_OF_A_GROUP = 131_072
+_CELLS_OF_A_GROUP = 2_000_000
 _FORMAT: dict[str, Any] = {
     "version": "2.6",
     "data_page_version": "1.0",
@@ -55,16 +56,41 @@ def write_parquet(path: Path, table: Table, rows: Iterable[Row], metadata: Mappi
 
 def write_arrow(path: Path, data: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
     """Write an Arrow table as it is; the same table gives the same bytes. `path` is replaced atomically."""
-    described = data.combine_chunks().replace_schema_metadata(dict(sorted(metadata.items())) if metadata else None)
-    with replacing(path) as temporary:
-        pq.write_table(described, temporary, row_group_size=_ROW_GROUP_SIZE, **_FORMAT)
+    write_arrow_parts(path, data.schema, [data], metadata)
 
 
-def write_arrow_parts(path: Path, schema: pa.Schema, parts: Iterable[pa.Table]) -> None:
-    """Write tables of one schema one after another, so that only one is in memory; `path` is replaced atomically."""
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **_FORMAT) as writer:
-        for part in parts:
-            writer.write_table(part.select(schema.names).combine_chunks(), row_group_size=_ROW_GROUP_SIZE)
+def write_arrow_parts(
+    path: Path, schema: pa.Schema, parts: Iterable[pa.Table], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tables of one schema one after another, with the bytes that they would have as one table.
+
+    Only few of their rows are in memory at a time. `path` is replaced atomically.
+    """
+    described = schema.with_metadata(dict(sorted(metadata.items())) if metadata else None)
+    size = rows_of_a_group(len(schema))
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, described, **_FORMAT) as writer:
+        for group in _groups(parts, described, size):
+            writer.write_table(group, row_group_size=size)
+
+
+def rows_of_a_group(column_count: int) -> int:
+    """Rows that a file keeps together: the fewer the more columns it has, so that reading one group takes little."""
+    return max(1, min(_MOST_ROWS_OF_A_GROUP, _CELLS_OF_A_GROUP // max(1, column_count)))
+
+
+def _groups(parts: Iterable[pa.Table], schema: pa.Schema, size: int) -> Iterator[pa.Table]:
+    """The rows of all parts in tables of `size` rows, the last one of what is left (or one without rows)."""
+    waiting: list[pa.Table] = [schema.empty_table()]
+    count, written = 0, False
+    for part in parts:
+        waiting.append(part.select(schema.names).cast(schema))
+        count += part.num_rows
+        while count >= size:
+            together = pa.concat_tables(waiting)
+            yield together.slice(0, size).combine_chunks()
+            waiting, count, written = [together.slice(size)], count - size, True
+    if count or not written:
+        yield pa.concat_tables(waiting).combine_chunks()
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -76,6 +102,18 @@ def read_parquet(path: Path) -> pa.Table:
     """
     with pq.ParquetFile(path) as file:
         return file.read(use_threads=False)
+
+
+def read_parts(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read a file that `write_arrow_parts` wrote, one group of rows at a time; errors as `read_parquet`."""
+    with pq.ParquetFile(path) as file:
+        for number in range(file.num_row_groups):
+            yield file.read_row_group(number, columns=columns, use_threads=False)
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """Names and types of the columns of a Parquet file, from its footer alone; errors as `read_parquet`."""
+    return pq.read_schema(path).remove_metadata()
 
 
 def row_count(path: Path) -> int:
@@ -98,6 +136,13 @@ def sort(data: pa.Table, table: Table) -> pa.Table:
         return data
     keys = [(name, "ascending") for name in table.sort_by]
     return data.take(pc.sort_indices(data, sort_keys=keys))
+
+
+def with_columns(data: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The same rows with the columns of `schema`; those that they do not have are null."""
+    have = set(data.column_names)
+    columns = [data[field.name] if field.name in have else pa.nulls(data.num_rows, field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def empty(table: Table) -> pa.Table:

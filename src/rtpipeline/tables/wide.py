@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -40,6 +40,12 @@ def wide(data: pa.Table, identifiers: Sequence[str], names: str, values: str) ->
     arrays = [pa.array([key[i] for key in rows], data.schema.field(name).type) for i, name in enumerate(identifiers)]
     arrays += [pa.array([row.get(name) for row in rows.values()], data.schema.field(values).type) for name in new]
     return pa.Table.from_arrays(arrays, names=[*identifiers, *new])
+
+
+def wide_schema(schema: pa.Schema, identifiers: Sequence[str], values: str, columns: Iterable[str]) -> pa.Schema:
+    """The schema of what `wide` makes of tables of `schema` that give values for these columns."""
+    kept = [schema.field(name) for name in identifiers]
+    return pa.schema([*kept, *(pa.field(name, schema.field(values).type) for name in columns)])
 
 
 def natural(text: str) -> tuple[tuple[str, float], ...]:
