@@ -25,6 +25,8 @@ def handle(request):
         raise ValueError(request["raise"])
     if "exit" in request:
         os._exit(request["exit"])
+    if "variables" in request:
+        return {name: os.environ.get(name) for name in request["variables"]}
     if "grandchild" in request:
         return {"pid": subprocess.Popen(["sleep", "600"]).pid}
     if "concurrently" in request:

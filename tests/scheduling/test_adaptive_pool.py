@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rtpipeline.outcome import StageError, failed, ok
+from rtpipeline.scheduling import adaptive_pool
 from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Task
 from rtpipeline.scheduling.worker_process import WorkerError, WorkerProcess
 
@@ -89,6 +90,72 @@ def test_a_task_that_always_runs_out_of_memory_fails_after_finitely_many_tries()
     outcomes = AdaptivePool(budget=8).run([Task("a", "A", work)])
     assert outcomes["a"].reason == "CUDA out of memory"
     assert len(tries) == 4  # with 8, 4, 2 and 1 workers
+
+
+def test_a_pool_with_a_minimum_ends_too_where_memory_never_suffices():
+    tries = []
+
+    def work(grant):
+        tries.append(grant)
+        return failed("out of memory", memory_pressure=True)
+
+    tasks = [Task(f"{number}", "A", work) for number in range(3)]
+    outcomes = AdaptivePool(budget=8, minimum_workers=2).run(tasks)
+    assert {outcome.reason for outcome in outcomes.values()} == {"out of memory"}
+    assert len(tries) <= 3 * 3  # with 8, 4 and 2 workers
+
+
+def test_a_course_goes_on_while_others_are_segmented():
+    """Its DVH must start, or the second segmentation, which waits for it, would never end."""
+    dvh_started = threading.Event()
+
+    def segment(number):
+        return lambda grant: ok() if number == 0 or dvh_started.wait(20) else failed("the DVH had to wait")
+
+    tasks = []
+    for number in range(2):
+        tasks += [
+            Task(f"{number} segmentation", "Segmentation", segment(number), slots="gpu", priority=(0, number)),
+            Task(f"{number} dvh", "DVH", lambda grant: dvh_started.set() or ok(),
+                 needs=(f"{number} segmentation",), priority=(1, number), group=f"{number}"),
+        ]  # fmt: skip
+    outcomes = AdaptivePool(budget=2, slots={"gpu": ["gpu:0"]}, parallel_groups=2).run(tasks)
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+
+
+def test_what_feeds_the_gpu_starts_before_everything_else_then_the_first_course():
+    started = []
+
+    def note(key):
+        return lambda grant: started.append(key) or ok()
+
+    tasks = [
+        Task("b metadata", "Metadata", note("b metadata"), priority=(1, 1), group="b"),
+        Task("a metadata", "Metadata", note("a metadata"), priority=(1, 0), group="a"),
+        Task("b segmentation", "Segmentation", note("b segmentation"), slots="gpu", priority=(0, 1)),
+        Task("a segmentation", "Segmentation", note("a segmentation"), slots="gpu", priority=(0, 0)),
+    ]
+    AdaptivePool(budget=1, slots={"gpu": ["gpu:0"]}).run(tasks)
+    assert started == ["a segmentation", "b segmentation", "a metadata", "b metadata"]
+
+
+def test_time_in_the_queue_does_not_count():
+    seconds = []
+    tasks = [Task(f"{number}", "Work", lambda grant: time.sleep(0.7) or ok()) for number in range(3)]
+    AdaptivePool(budget=1, show=lambda view: seconds.extend(took for _, _, took in view.running)).run(tasks)
+    assert seconds
+    assert max(seconds) < 1.2  # the last one waits 1.4 s
+
+
+def test_a_quiet_pool_says_that_it_lives_and_who_is_slow(caplog, monkeypatch):
+    monkeypatch.setattr(adaptive_pool, "HEARTBEAT_S", 0.6)
+    monkeypatch.setattr(adaptive_pool, "SLOW_AFTER_S", 0.8)
+    tasks = [Task("a dvh", "DVH", lambda grant: ok()), Task("b dvh", "DVH", lambda grant: time.sleep(2.2) or ok())]
+    with caplog.at_level(logging.INFO):
+        AdaptivePool(budget=2).run(tasks)
+    assert "Still working, 1/2 done: b dvh (" in caplog.text
+    assert caplog.text.count("b dvh is slow: ") == 1
+    assert "a dvh is slow" not in caplog.text
 
 
 def test_other_failures_are_not_tried_again():

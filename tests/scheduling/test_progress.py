@@ -14,3 +14,7 @@ def test_progress_counts_each_stage_from_its_own_start():
     progress.start("QC")
     now = 5.0
     assert progress.finish("QC") == "QC: 1/1 (100%) elapsed 1.0s ETA 0.0s"
+
+
+def test_nothing_done_yet_has_no_end_in_sight():
+    assert progress_line("DVH", 0, 3, 1.0) == "DVH: 0/3 (0%) elapsed 1.0s ETA infs"

@@ -1,4 +1,5 @@
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from rtpipeline.scheduling.children import ChildProcesses
+from rtpipeline.scheduling.thread_caps import THREAD_VARIABLES, thread_environment
 from rtpipeline.scheduling.worker_process import (
     WorkerDiedError,
     WorkerProcess,
@@ -136,6 +138,17 @@ def test_the_childs_log_lines_reach_the_parents_logger(tmp_path, caplog):
         child.call({})
     child.close()
     assert "logging_child: half done" in caplog.text
+
+
+def test_thread_limits_are_in_the_childs_environment_and_not_in_ours(tmp_path):
+    before = dict(os.environ)
+    environment = {**thread_environment(2), "PYTHONPATH": str(HERE)}
+    child = WorkerProcess("answering_child", log_file=tmp_path / "child.log", environment=environment)
+    try:
+        assert child.call({"variables": THREAD_VARIABLES}) == dict.fromkeys(THREAD_VARIABLES, "2")
+    finally:
+        child.close()
+    assert dict(os.environ) == before
 
 
 def test_a_borrowed_child_stays_warm_and_a_dead_one_is_replaced(start):

@@ -1,0 +1,87 @@
+"""What a run refuses, what it goes on without, and what it leaves for others to read."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from pipeline.conftest import STAGES, computed
+from rtpipeline.config import load_configuration
+from rtpipeline.course import CohortFiles
+from rtpipeline.outcome import StageError
+from rtpipeline.pipeline.plan import RunPlan
+from rtpipeline.pipeline.run import EXIT_OK, EXIT_PARTIAL, RunOptions
+from rtpipeline.pipeline.stages import stage_named
+from rtpipeline.scheduling import budget, devices
+
+COURSE_STAGES = tuple(sorted(STAGES))
+
+
+def test_stages_run_from_the_manifest_where_the_input_is_gone(pipeline, export):
+    shutil.rmtree(export)
+    options = RunOptions(stages=("dvh", "quality_control"), forced=frozenset({"dvh"}))
+    result = pipeline(options)
+    assert result.exit_code == EXIT_OK
+    assert computed(result) == {("P1", "dvh"), ("P2", "dvh")}
+
+
+def test_a_course_that_fails_takes_nothing_from_the_others_and_alone_is_tried_again(pipeline, output):
+    (course, other) = CohortFiles(output).manifest_courses()
+    intact = course.files.dose.read_bytes()
+    course.files.dose.write_bytes(intact[:200])
+    options = RunOptions(stages=COURSE_STAGES)
+    first = pipeline(options)
+    assert first.exit_code == EXIT_PARTIAL
+    assert {key: out.status for key, out in first.outcomes.items() if out.status == "failed"} == {
+        (course.key, "dvh"): "failed"
+    }
+    assert "RD.dcm" in first.outcomes[course.key, "dvh"].reason
+    assert course.path(".dvh_done").read_text().startswith("failed: ")
+    assert other.path(".dvh_done").read_text() == "ok\n"
+    patient = course.description.patient
+    assert computed(pipeline(options)) == {(patient, "dvh")}
+    course.files.dose.write_bytes(intact)
+    mended = pipeline(options)
+    assert mended.exit_code == EXIT_OK
+    assert computed(mended) == {(patient, "dvh"), (patient, "quality_control")}
+
+
+def test_a_required_gpu_that_is_missing_ends_the_run_before_anything_starts(pipeline, output, monkeypatch):
+    monkeypatch.setattr(devices, "gpu_uuids", lambda: ())
+    values = {"segmentation.enabled": True, "segmentation.device": "gpu", "segmentation.require_gpu": True}
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.json")}
+    with pytest.raises(StageError, match="require_gpu is true, but no usable GPU was found"):
+        pipeline(**values)
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*.json")} == before
+
+
+@pytest.mark.parametrize(
+    ("values", "tokens"),
+    [
+        ({}, 6),
+        ({"radiomics_threads_per_job": 3}, 3),
+        ({"robustness_threads_per_job": 2}, 2),
+        ({"robustness_threads_per_job": 64}, 15),
+    ],
+)
+def test_robustness_has_the_threads_of_radiomics_unless_told_otherwise(monkeypatch, values, tokens):
+    monkeypatch.setattr(budget, "usable_cpus", lambda: 16)
+    configuration = load_configuration(overrides={f"scheduler.{key}": value for key, value in values.items()})
+    assert RunPlan.of(configuration).tokens(stage_named("radiomics_robustness"), configuration) == tokens
+
+
+@pytest.mark.parametrize(
+    ("values", "tokens"),
+    [
+        ({"segmentation.device": "gpu"}, 1),  # what pre- and postprocessing take beside the GPU
+        ({"segmentation.device": "gpu", "segmentation.nr_threads_resample": 4}, 4),
+        ({"segmentation.device": "cpu"}, 5),  # a course's share of 15 threads
+        ({"segmentation.device": "cpu", "segmentation.thread_limit": 7}, 7),
+    ],
+)
+def test_segmentation_holds_the_threads_that_it_uses(monkeypatch, values, tokens):
+    monkeypatch.setattr(budget, "usable_cpus", lambda: 16)
+    monkeypatch.setattr(devices, "gpu_uuids", lambda: ("GPU-a",))
+    configuration = load_configuration(overrides=values)
+    assert RunPlan.of(configuration).tokens(stage_named("segmentation"), configuration) == tokens
