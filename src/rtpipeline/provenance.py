@@ -98,14 +98,14 @@ def tree_digest(folder: Path) -> str:
     return digest({name: _content(folder / name) for name in names})
 
 
-def digest(value: Any) -> str:
-    """SHA-256 of a JSON-ready value; the order of keys in a mapping does not matter.
+def digest(value: Any, *, ordered: bool = False) -> str:
+    """SHA-256 of a JSON-ready value; the order of keys in a mapping matters only where it is `ordered`.
 
     Raises:
         TypeError: the value has a part that JSON cannot hold.
         ValueError: it has a number that JSON cannot hold (NaN or infinity).
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(value, sort_keys=not ordered, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -127,9 +127,8 @@ def result_configuration(configuration: Configuration) -> dict[str, Any]:
 
 
 def configuration_digest(configuration: Configuration) -> str:
-    """The digest of `result_configuration`, and of the order of patterns where the first one that fits counts."""
-    orders = [list(configuration.structures.priority), list(configuration.dvh.alpha_beta_gy)]
-    return digest([result_configuration(configuration), orders])
+    """The digest of `result_configuration`; of several patterns the first that fits counts, so their order does too."""
+    return digest(result_configuration(configuration), ordered=True)
 
 
 def input_digest(index: Path) -> str:

@@ -67,3 +67,12 @@ def test_patterns_choose_the_structures() -> None:
         2: Cleaning(keep_largest=True),
         3: Cleaning(smallest_part_cm3=0.5),
     }
+
+
+def test_each_structure_may_have_its_own_smallest_part() -> None:
+    section = PostprocessingSection(remove_islands={"lung*": 5.0, "Brain": 0.0, "*": 0.25})
+    names = {"1": "lung_left", "2": "brain", "3": "liver"}
+    assert configured_cleaning(section, names) == {
+        1: Cleaning(smallest_part_cm3=5.0),
+        3: Cleaning(smallest_part_cm3=0.25),
+    }

@@ -154,10 +154,11 @@ class PostprocessingSection(Section):
 
     keep_largest_component: Texts = ()
     """Structures of which only the largest connected part is kept."""
-    remove_islands: Texts = ()
-    """Structures whose parts below `smallest_island_cm3` are removed."""
+    remove_islands: dict[str, NotNegative] | Texts = ()
+    """Structures whose small parts are removed; or for each pattern the volume in cm3 below which a part is small, the
+    first that fits, for example `{"lung*": 5, "*": 0.5}`."""
     smallest_island_cm3: NotNegative = 0.5
-    """Volume in cm3 below which a part is an island."""
+    """Volume in cm3 below which a part is small, where `remove_islands` has no volume of its own."""
     fill_holes: Texts = ()
     """Structures whose holes (background enclosed on all sides) are filled."""
 

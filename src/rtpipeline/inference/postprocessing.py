@@ -68,10 +68,12 @@ def configured_cleaning(section: PostprocessingSection, names: Mapping[str, str]
     def named(name: str, patterns: tuple[str, ...]) -> bool:
         return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
+    given = section.remove_islands
+    islands = given if isinstance(given, dict) else dict.fromkeys(given, section.smallest_island_cm3)
     cleaning = {
         int(label): Cleaning(
             named(name, section.keep_largest_component),
-            section.smallest_island_cm3 if named(name, section.remove_islands) else 0.0,
+            next((volume_cm3 for pattern, volume_cm3 in islands.items() if named(name, (pattern,))), 0.0),
             named(name, section.fill_holes),
         )
         for label, name in names.items()

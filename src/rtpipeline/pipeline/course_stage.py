@@ -148,7 +148,7 @@ def _run_and_publish(
             rtpipeline_version=__version__,
             because=because,
             configuration=configured,
-            configuration_digest=digest(configured),
+            configuration_digest=digest(configured, ordered=True),
             input_digest=inputs_digest(records),
             inputs=records,
             device=grant.device,

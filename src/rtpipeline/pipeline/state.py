@@ -106,16 +106,9 @@ class StageState:
 
 
 def stage_configuration(stage: Stage, configuration: Configuration) -> dict[str, Any]:
-    """The part of the configuration that the stage's result depends on, JSON-ready, by dotted key.
-
-    A mapping of patterns becomes a list of pairs, because the first pattern that fits counts.
-    """
+    """The part of the configuration that the stage's result depends on, JSON-ready, by dotted key."""
     values = configuration.model_dump(mode="json")
-    relevant = {key: _dotted(values, key) for key in stage.configuration_keys}
-    return {
-        key: [[*pair] for pair in value.items()] if isinstance(configuration.value(key), dict) else value
-        for key, value in relevant.items()
-    }
+    return {key: _dotted(values, key) for key in stage.configuration_keys}
 
 
 def input_records(
@@ -174,12 +167,13 @@ def causes(state: StageState | None, stage: Stage, course: Course, configuration
 
 
 def _configuration_changes(state: StageState, now: Mapping[str, Any]) -> Iterator[str]:
-    if state.configuration_digest == digest(now):
+    if state.configuration_digest == digest(now, ordered=True):
         return
-    before = state.configuration
-    changed = [key for key in (*now, *(key for key in before if key not in now)) if before.get(key) != now.get(key)]
+    before = {key: json.dumps(value) for key, value in state.configuration.items()}
+    values = {key: json.dumps(value) for key, value in now.items()}
+    changed = [key for key in dict.fromkeys((*values, *before)) if before.get(key) != values.get(key)]
     for key in changed if before else ():
-        yield f"{key} is {json.dumps(now.get(key))}, was {json.dumps(before.get(key))}"
+        yield f"{key} is {values.get(key, 'null')}, was {before.get(key, 'null')}"
     if not before or not changed:
         yield "its part of the configuration changed"
 
