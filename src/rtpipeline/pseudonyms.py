@@ -64,6 +64,10 @@ class Key:
         """The name of a patient, in place of PatientID and PatientName."""
         return f"P{self.code('patient', patient_id)}"
 
+    def course(self, digest: str) -> str:
+        """The digits that stand at the end of a course's name, in place of those that it has without pseudonyms."""
+        return self.code("course", digest, 8)
+
     def uid(self, uid: str) -> str:
         """A UID in place of another (`2.25.` and 128 bits: PS3.5 B.2); the standard's own stay as they are."""
         if not uid or uid.startswith(STANDARD_UIDS):

@@ -43,10 +43,10 @@ def test_joined_by_patient_or_by_patient_and_course(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("id,age\n1,2\n", "no column patient_id; the columns are id, age"),
-        ("patient_id,age\na,1\na,2\n", "more than one row for patient_id 'a'"),
-        ("patient_id,course_id\na,1\na,1\n", "more than one row for patient_id 'a', course_id '1'"),
+        ("patient_id,age\na,1\na,2\n", "rows 1 and 2 have one patient_id; keep one row for each"),
+        ("patient_id,course_id\na,1\na,1\n", "rows 1 and 2 have one patient_id and course_id"),
         ("patient_id,x,x\na,1,2\n", "two columns are named 'x'"),
-        ("patient_id,x\na\n", "a row has 1 cells where the header has 2: 'a'"),
+        ("patient_id,x\na\n", "row 1 has 1 cells where the header has 2"),
         ("", "is empty"),
     ],
 )

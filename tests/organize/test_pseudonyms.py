@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import stat
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pydicom
 import pytest
 import yaml
 
 from dicom_factory import Patient
 from organized import Organize, Organized
+from rtpipeline.aggregate import aggregate
+from rtpipeline.config import Configuration
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.dicom.rtstruct import read_structure_set
 from rtpipeline.organize.identifier_check import find_identifiers, without_identifiers
-from rtpipeline.organize.translation import patients, stored_pseudonyms, translate
-from rtpipeline.outcome import StageError
+from rtpipeline.organize.translation import StoredTranslations, patients, stored_pseudonyms, translate
+from rtpipeline.outcome import Outcome, StageError
 from rtpipeline.tables.parquet import read_parquet
 
 PERSON = {
@@ -258,6 +262,96 @@ def test_filter_and_decisions_go_by_pseudonyms(
     assert decided.only.key == course.key
     assert decided.only.description.prescription.total_dose_gy == 16.0
     assert found_in(decided) == set()
+
+
+def test_decisions_by_original_names(person: Patient, organized: Organize, key: Path, tmp_path: Path) -> None:
+    """The user who writes the file knows the originals: it may name courses and doses so, too."""
+    original = organized(out="plain").only
+    decision = tmp_path / "courses.yaml"
+    decision.write_text(
+        yaml.safe_dump({original.key: {"doses": [person.uid("dose2")], "plans": [person.uid("boost")]}})
+    )
+    decided = organized(pseudonymize=key, overrides=decision)
+    text = decided.only.description
+    assert (text.dose_decision.label, text.prescription.total_dose_gy) == ("override", 16.0)
+    assert found_in(decided) == set()
+    decision.write_text(yaml.safe_dump({original.key: {"doses": ["1.2.3.4.5.6"]}, "HOSP-4711/2020-01": {"doses": []}}))
+    refused = organized(pseudonymize=key, overrides=decision)
+    assert refused.only.description.dose_decision.label == "ambiguous"
+    assert found_in(refused) == set()
+    (warning,) = [one for one in refused.result.warnings if "there is no course" in one]
+    assert "HOSP-4711" not in warning
+
+
+CLINICAL = """patient_id;who;death;age;note;plan
+HOSP-4711;Zwiebelmann, Egon;2025-03-01;74;seen by Quacksalber on 01.02.2024, HOSP-4711;{plan}
+HOSP-9999;Niemand, Nina;2025-01-01;60;seen by nobody;
+"""
+
+
+def joined(made: Organized, clinical: Path, key: Path | None) -> tuple[Outcome, list[dict[str, object]]]:
+    outcome = aggregate(
+        made.result.courses,
+        made.cohort,
+        Configuration.model_validate({"aggregation": {"clinical": clinical}}),
+        threads=1,
+        logger=logging.getLogger("test"),
+        translation_of=StoredTranslations(key).of,
+    )
+    return outcome, read_parquet(made.cohort.table("analysis_table")).to_pylist()
+
+
+def test_clinical_table_of_original_identifiers_is_joined_and_names_nobody(
+    person: Patient, organized: Organize, key: Path, tmp_path: Path
+) -> None:
+    made = organized(pseudonymize=key)
+    clinical = tmp_path / "clinical.csv"
+    clinical.write_text(CLINICAL.format(plan=person.uid("plan")), encoding="utf-8")
+    outcome, (row,) = joined(made, clinical, key)
+    assert "clinical" not in outcome.reason
+    ((pseudonym, _, days),) = patients(key)
+    assert (row["patient_id"], row["clinical_matched"], row["age"]) == (pseudonym, True, 74)
+    assert moved(str(row["death"]), "2025-03-01") == days
+    assert row["plan"] in {plan.sop_instance_uid for plan in made.only.description.plans}
+    seen = datetime.date(2024, 2, 1) + datetime.timedelta(days=days)
+    assert (row["who"], row["note"]) == ("X", f"seen by X on {seen:%d.%m.%Y}, X")
+    book = openpyxl.load_workbook(made.cohort.table("analysis_table", ".xlsx"))
+    header, stranger = book["clinical_unmatched"].values
+    assert dict(zip(header, stranger, strict=True)) == {
+        "patient_id": dict(translate(key, ["HOSP-9999"]))["HOSP-9999"],
+        **dict.fromkeys(("who", "death", "age", "note", "plan")),
+    }
+    assert found_in(made) == set()
+    content = b"\n".join(made.snapshot().values())
+    for original in ("HOSP-4711", "HOSP-9999", "Zwiebelmann", "Niemand", "Quacksalber", "2025-03-01"):
+        assert original.encode() not in content
+
+
+def test_clinical_table_goes_by_pseudonyms_and_courses_too(
+    person: Patient, organized: Organize, key: Path, tmp_path: Path
+) -> None:
+    plain, made = organized(out="plain").only, organized(pseudonymize=key)
+    course = made.only.description
+    clinical = tmp_path / "clinical.csv"
+    for patient, name in ((course.patient, course.course), ("HOSP-4711", plain.description.course)):
+        clinical.write_text(f"patient_id,course_id,visit\n{patient},{name},2024-02-01\n", encoding="utf-8")
+        _, (row,) = joined(made, clinical, key)
+        assert row["clinical_matched"]
+        assert (row["visit"] == "2024-02-01") == (patient == course.patient), "who writes pseudonyms prepared the row"
+
+
+def test_clinical_table_without_the_key_is_not_joined(
+    person: Patient, organized: Organize, key: Path, tmp_path: Path
+) -> None:
+    made = organized(pseudonymize=key)
+    clinical = tmp_path / "clinical.csv"
+    clinical.write_text(CLINICAL.format(plan=""), encoding="utf-8")
+    for missing, message in ((None, "name their key"), (key.with_name("lost.key"), "there is no such key file")):
+        outcome, (row,) = joined(made, clinical, missing)
+        assert outcome.status == "partial"
+        assert message in outcome.reason
+        assert "age" not in row
+    assert found_in(made) == set()
 
 
 def test_patient_without_id(export: Path, organized: Organize, key: Path) -> None:

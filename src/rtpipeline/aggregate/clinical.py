@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from rtpipeline.outcome import StageError
+from rtpipeline.pseudonyms import Translation
 
 PATIENT = "patient_id"
 COURSE = "course_id"
@@ -48,15 +49,63 @@ class ClinicalTable:
         return {values: number for number, values in enumerate(zip(*columns, strict=True))}
 
 
-def read_clinical(file: Path) -> ClinicalTable:
+@dataclass(frozen=True)
+class ToPseudonyms:
+    """How rows of original identifiers are told in results with pseudonyms.
+
+    Attributes:
+        courses: patient and course of each course of the results, as they are named there.
+        translation_of: the translation of a patient, by the original PatientID.
+    """
+
+    courses: Collection[tuple[str, str]]
+    translation_of: Callable[[str], Translation]
+
+    def row(self, header: Sequence[str], cells: Sequence[str]) -> list[str]:
+        """A row without original identifiers.
+
+        A row of a pseudonym of the results stays as it is: whoever wrote the pseudonym prepared it. Of another row
+        the patient and the course are translated, UIDs and dates in its cells too, and words that name the patient
+        are taken out. Of a patient who is not in the results, nothing but the pseudonym is kept.
+
+        Raises:
+            StageError: the key is needed and cannot be read.
+        """
+        row = dict(zip(header, cells, strict=True))
+        patients = {patient for patient, _ in self.courses}
+        if row[PATIENT] in patients:
+            return list(cells)
+        translation = self.translation_of(row[PATIENT])
+        told = {name: translation.text(cell) for name, cell in row.items()}
+        if translation.patient not in patients:
+            told = dict.fromkeys(row, "")
+        told[PATIENT] = translation.patient
+        if COURSE in row:
+            told[COURSE] = self._course(translation, row[COURSE])
+        return list(told.values())
+
+    def _course(self, translation: Translation, course: str) -> str:
+        ending = f"_{translation.key.course(course.rsplit('_', 1)[-1])}"
+        own = [name for patient, name in self.courses if patient == translation.patient]
+        return next((name for name in own if name == course or name.endswith(ending)), "unknown")
+
+
+def read_clinical(file: Path, to_pseudonyms: ToPseudonyms | None = None) -> ClinicalTable:
     """Read a clinical CSV: UTF-8, a header line, separated by commas, semicolons or tabs.
 
+    Args:
+        file: the CSV; rows of original identifiers are translated in memory alone.
+        to_pseudonyms: for results with pseudonyms.
+
     Raises:
-        StageError: the file cannot be read, has no patient_id column, or has two rows for the same key.
+        StageError: the file cannot be read, has no patient_id column, or has two rows for the same key; or a key is
+            needed and cannot be read.
     """
     header, rows = _read_rows(file)
     if PATIENT not in header:
         raise StageError(f"{file}: there is no column {PATIENT}; the columns are {', '.join(header)}")
+    if to_pseudonyms is not None:
+        rows = [to_pseudonyms.row(header, row) for row in rows]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise StageError(f"{file}: two columns are named {twice[0]!r}; give each its own name")
@@ -66,10 +115,10 @@ def read_clinical(file: Path) -> ClinicalTable:
     table = ClinicalTable(file, keys, pa.Table.from_arrays(arrays, names=header))
     if len(table.rows_by_key) < len(rows):
         positions = [header.index(key) for key in keys]
-        counts = Counter(tuple(row[position] for position in positions) for row in rows)
-        repeated = next(values for values, count in counts.items() if count > 1)
-        named = ", ".join(f"{key} {value!r}" for key, value in zip(keys, repeated, strict=True))
-        raise StageError(f"{file}: more than one row for {named}; keep one row for each {' and '.join(keys)}")
+        found = [tuple(row[position] for position in positions) for row in rows]
+        repeated = next(values for values, count in Counter(found).items() if count > 1)
+        numbers = " and ".join(str(number) for number, values in enumerate(found, start=1) if values == repeated)
+        raise StageError(f"{file}: rows {numbers} have one {' and '.join(keys)}; keep one row for each")
     return table
 
 
@@ -87,9 +136,9 @@ def _read_rows(file: Path) -> tuple[list[str], list[list[str]]]:
         raise StageError(f"{file}: the clinical table is empty")
     header, *rows = lines
     rows = [row for row in rows if any(row)]
-    for row in rows:
+    for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
-            raise StageError(f"{file}: a row has {len(row)} cells where the header has {len(header)}: {row[0]!r}")
+            raise StageError(f"{file}: row {number} has {len(row)} cells where the header has {len(header)}")
     return header, rows
 
 

@@ -13,13 +13,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from rtpipeline.aggregate.analysis import RADIOMICS_TABLES, analysis_row, asked_metrics, described, with_clinical
-from rtpipeline.aggregate.clinical import read_clinical
+from rtpipeline.aggregate.clinical import ToPseudonyms, read_clinical
 from rtpipeline.aggregate.collect import INCOMPLETE, Source, Survey, collected, in_order, key_of, read_part, survey
 from rtpipeline.atomic import replacing
 from rtpipeline.config import AnalysisSection, Configuration
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.provenance import stamp
+from rtpipeline.pseudonyms import Translation
 from rtpipeline.tables.definitions.analysis import analysis_definition, matching
 from rtpipeline.tables.definitions.cohort import COLUMN_DICTIONARY, COVERAGE
 from rtpipeline.tables.definitions.dvh import DVH_METRICS, DVH_STATUS, PRESCRIPTIONS, WIDE_DVH_ROW
@@ -107,6 +108,7 @@ def aggregate(
     *,
     threads: int,
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
+    translation_of: Callable[[str], Translation] | None = None,
 ) -> Outcome:
     """Write every cohort table, as Parquet and Excel.
 
@@ -120,6 +122,8 @@ def aggregate(
         configuration: `aggregation` says how; the rest is recorded as a digest.
         threads: how many courses are read at once.
         logger: gets a line for each course and table that is missing.
+        translation_of: for results with pseudonyms, the translation of a patient by the original PatientID; it may
+            raise a `StageError`, which takes away the clinical table alone.
     """
     about = stamp(configuration)
     ordered = sorted(courses, key=key_of)
@@ -137,7 +141,8 @@ def aggregate(
         _write_collected(found, parts, cohort, coverage_table, about)
     if cohort.table(UNUSED_FILES.name).is_file():
         write_workbook(cohort.table(UNUSED_FILES.name, ".xlsx"), {UNUSED_FILES.name: cohort.table(UNUSED_FILES.name)})
-    problem = _write_analysis(ordered, surveys, cohort, configuration, threads, coverage_table, logger)
+    to_pseudonyms = None if translation_of is None else ToPseudonyms({key_of(one) for one in courses}, translation_of)
+    problem = _write_analysis(ordered, surveys, cohort, configuration, threads, coverage_table, to_pseudonyms, logger)
     reasons = [_incomplete(incomplete)] if incomplete else []
     reasons += [problem] if problem else []
     rows = {name: sum(found.rows.values()) for name, found in surveys.items()}
@@ -226,6 +231,7 @@ def _write_analysis(
     configuration: Configuration,
     threads: int,
     coverage: pa.Table,
+    to_pseudonyms: ToPseudonyms | None,
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger],
 ) -> str:
     """The analysis table and, because its columns are known only now, the column dictionary.
@@ -248,7 +254,7 @@ def _write_analysis(
     problem = ""
     if configuration.aggregation.clinical is not None:
         try:
-            clinical = read_clinical(configuration.aggregation.clinical)
+            clinical = read_clinical(configuration.aggregation.clinical, to_pseudonyms)
         except StageError as error:
             logger.warning("%s", error)
             problem = f"the clinical table was not joined: {error}"

@@ -133,7 +133,7 @@ class Pseudonyms:
         description = plan.description
         translation = self.of(description.patient_id, description.patient)
         start = translation.date(description.start_date) if description.start_date else ""
-        digest = self.key.code("course", description.course.rsplit("_", 1)[1], 8)
+        digest = self.key.course(description.course.rsplit("_", 1)[1])
         course = known_names.get((translation.patient, digest), f"{start[:7] or UNDATED}_{digest}")
         named = {plan.key: f"{translation.patient}/{course}"}
         content = self._translated(description.model_dump(), "", translation, named)

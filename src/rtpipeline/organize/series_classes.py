@@ -105,6 +105,12 @@ _ANATOMICAL = re.compile(
 
 RULES = (
     Rule("report", False, "a report or screen capture", lambda it: bool(_REPORT.search(it.text))),
+    Rule(
+        "cone_beam_ct",
+        True,
+        "a cone-beam CT that a structure set was drawn on",
+        lambda it: it.is_ct and it.named and _is_cone_beam(it),
+    ),
     Rule("planning_ct", True, "a structure set was drawn on it", lambda it: it.is_ct and it.named),
     Rule(
         "localizer",

@@ -16,6 +16,7 @@ from rtpipeline.aggregate import aggregate
 from rtpipeline.atomic import write_text
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize.pseudonymise import KeyFiles
+from rtpipeline.organize.translation import StoredTranslations
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.pipeline.course_stage import RunContext, stage_states
 from rtpipeline.pipeline.state import FileRecord, StageState
@@ -134,7 +135,15 @@ def _written(page: Future[str], file: Path, name: str, context: RunContext) -> l
 
 def _aggregate(courses: Sequence[Course], cohort: CohortFiles, context: RunContext, threads: int) -> Outcome:
     configuration = context.configuration
-    tables = aggregate(courses, cohort, configuration, threads=threads, logger=context.logger)
+    translations = StoredTranslations(configuration.organize.pseudonymize) if cohort.pseudonyms.is_file() else None
+    tables = aggregate(
+        courses,
+        cohort,
+        configuration,
+        threads=threads,
+        logger=context.logger,
+        translation_of=translations.of if translations is not None else None,
+    )
     if not configuration.radiomics_robustness.enabled or tables.status == "failed":
         return tables
     robustness = aggregate_robustness(
@@ -150,6 +159,7 @@ def _aggregate(courses: Sequence[Course], cohort: CohortFiles, context: RunConte
 def _aggregate_inputs(courses: Sequence[Course], cohort: CohortFiles, context: RunContext) -> str:
     """Digest of what the cohort tables follow from: status and outputs of every stage of every course, and more."""
     clinical = context.configuration.aggregation.clinical
+    key_file = context.configuration.organize.pseudonymize
     unused_files = cohort.table("unused_files")
     return digest(
         {
@@ -161,6 +171,7 @@ def _aggregate_inputs(courses: Sequence[Course], cohort: CohortFiles, context: R
                 for course in courses
             ],
             "clinical": file_digest(clinical) if clinical is not None and clinical.is_file() else "",
+            "key": clinical is not None and key_file is not None and key_file.is_file(),
             "unused_files": file_digest(unused_files) if unused_files.is_file() else "",
         }
     )
