@@ -201,6 +201,8 @@ def test_aliases_are_tried_in_their_order(tmp_path: Path) -> None:
     results = build(yaml, tmp_path, head=head)
     np.testing.assert_array_equal(values(results["A"]), GTV)
     np.testing.assert_array_equal(values(results["B"]), HEART)
+    lacking = build(yaml, tmp_path, (drawn("CTV", np.zeros(GRID.shape, bool)),), head=head)["A"]
+    assert "there is no such structure, CTV: it has no voxel, gtv*: no structure fits" in lacking.reason
     structures = (*STRUCTURES, drawn("Target", LUNG_LEFT))
     np.testing.assert_array_equal(values(build(yaml, tmp_path, structures, head=head)["A"]), LUNG_LEFT)
 
@@ -379,6 +381,28 @@ def test_without_what_it_is_cropped_to_nothing_is_made(tmp_path: Path) -> None:
 def test_a_wall_without_thickness_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="a wall needs outward_mm or inward_mm above 0"):
         build("- {name: A, source_structures: [Heart], wall: {}}\n", tmp_path)
+
+
+def test_the_example_of_the_guide_does_what_it_says(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "custom_structures.md").read_text(encoding="utf-8")
+    file = tmp_path / "example.yaml"
+    file.write_text(page.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    cord = np.roll(GTV, 9, axis=1)
+    right = np.roll(GTV, 20, axis=2)
+    structures = (
+        drawn("GTV-1", GTV),
+        drawn("Spinal-Cord", cord),
+        drawn("Lung-Left", LUNG_LEFT),
+        drawn("Lung-Right", right),
+        drawn("lung_upper_lobe_left", LUNG_LEFT, "auto"),
+    )
+    results = {result.name: result for result in evaluate(load_custom_structures(file), structures, GRID, PRIORITY)}
+    assert {result.status for result in results.values()} == {"ok"}
+    np.testing.assert_array_equal(values(results["Lungs"]), LUNG_LEFT | right)
+    assert (values(results["Cord_PRV05"]) & cord).sum() == cord.sum() < values(results["Cord_PRV05"]).sum()
+    assert not (values(results["Lungs_outside_target"]) & GTV).any()
+    assert values(results["Lungs_outside_target"])[right].any()
+    np.testing.assert_array_equal(values(results["Shell"]) & ~(LUNG_LEFT & ~GTV), np.zeros(GRID.shape, bool))
 
 
 def test_there_is_a_template_for_every_region_that_can_be_cropped_to() -> None:

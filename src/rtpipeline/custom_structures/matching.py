@@ -66,11 +66,14 @@ class CourseStructures:
             name: as in the user's file.
             source: pattern of the sources to look in.
         """
-        for one in (name, *self.aliases.get(token(name), ())):
-            found = self._find(one, source)
+        found = self._find(name, source)
+        reasons = [found.reason]
+        for other in self.aliases.get(token(name), ()):
             if found.structures:
                 return found
-        return self._find(name, source)
+            found = self._find(other, source)
+            reasons.append(f"{other}: {found.reason}")
+        return found if found.structures else Found(reason=", ".join(reasons))
 
     def _find(self, name: str, source: str) -> Found:
         there = [structure for structure in self.structures if fnmatchcase(structure.source, source)]
