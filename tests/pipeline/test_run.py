@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from pipeline.conftest import STAGES, computed
 from rtpipeline.config import load_configuration
@@ -24,6 +26,32 @@ def test_stages_run_from_the_manifest_where_the_input_is_gone(pipeline, export):
     result = pipeline(options)
     assert result.exit_code == EXIT_OK
     assert computed(result) == {("P1", "dvh"), ("P2", "dvh")}
+
+
+class BlasThreads(logging.Handler):
+    """Notes how many threads BLAS may use whenever something is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen |= {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_products_of_large_arrays_take_one_thread_during_a_run(pipeline, caplog):
+    caplog.set_level(logging.INFO, logger="rtpipeline")
+    logger, handler = logging.getLogger("rtpipeline"), BlasThreads()
+    logger.addHandler(handler)
+    with threadpool_limits(limits=2, user_api="blas"):
+        try:
+            logger.warning("before")
+            assert handler.seen == {2}
+            handler.seen.clear()
+            pipeline(RunOptions(stages=("dvh",), forced=frozenset({"dvh"})))
+        finally:
+            logger.removeHandler(handler)
+        assert handler.seen == {1}
 
 
 def test_a_course_that_fails_takes_nothing_from_the_others_and_alone_is_tried_again(pipeline, output):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from threadpoolctl import threadpool_limits
+
 from rtpipeline import __version__, custom_models, segmentation
 from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, ConfigurationError
@@ -112,7 +114,7 @@ def run(
         slots=plan.device_names,
         show=show,
     )
-    with only_run(cohort), _stop_on_signal(context):
+    with only_run(cohort), _stop_on_signal(context), _one_blas_thread():
         try:
             return _run(cohort, context, options, plan)
         except StageError:
@@ -391,6 +393,11 @@ def _stop_on_signal(context: RunContext) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
+    """Products of large arrays in one thread: the others hold no token, and their number can change last bits."""
+    return threadpool_limits(limits=1, user_api="blas")
+
+
 @contextmanager
 def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.monotonic()
@@ -440,7 +447,7 @@ def run_one_stage(
             slots=plan.device_names,
         )
         device = plan.slots[stage.slots].slots[0] if stage.slots else "cpu"
-        with _beside_other_stages(CohortFiles(course_folder.resolve().parent.parent)):
+        with _beside_other_stages(CohortFiles(course_folder.resolve().parent.parent)), _one_blas_thread():
             return run_course_stage(stage, course, context, Grant(plan.parallelization.budget, device))
     finally:
         children.close()
