@@ -16,7 +16,8 @@ from rtpipeline.cli.app import app
 from rtpipeline.course import CohortFiles
 from rtpipeline.outcome import StageError
 from rtpipeline.pipeline import run as run_module
-from rtpipeline.pipeline.run import EXIT_PARTIAL, RunOptions, run_one_stage
+from rtpipeline.pipeline.run import EXIT_PARTIAL, RunOptions
+from rtpipeline.pipeline.single_stage import run_one_stage
 from rtpipeline.pipeline.stages import canonical_names
 from rtpipeline.scheduling.locks import locked
 

@@ -13,7 +13,7 @@ from rtpipeline.cli.console import configuration_from, explained_errors, start_l
 from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
 from rtpipeline.cli.stage import exit_code_of
 from rtpipeline.course import CourseFiles
-from rtpipeline.pipeline.run import run_one_stage
+from rtpipeline.pipeline.single_stage import run_one_stage
 
 STAGE = "radiomics_robustness"
 

@@ -11,7 +11,8 @@ import typer
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
 from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
 from rtpipeline.outcome import Outcome
-from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, run_one_stage
+from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
+from rtpipeline.pipeline.single_stage import run_one_stage
 
 
 def command(

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from threadpoolctl import threadpool_limits
-
 from rtpipeline import __version__, custom_models, segmentation
 from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, ConfigurationError
@@ -23,7 +21,7 @@ from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize import OrganizeResult, organize
 from rtpipeline.organize.identifier_check import without_identifiers
 from rtpipeline.organize.pseudonymise import key_of
-from rtpipeline.outcome import Outcome, StageError, failed, partial
+from rtpipeline.outcome import Outcome, StageError, partial
 from rtpipeline.pipeline.cohort_stages import aggregate_results, write_reports
 from rtpipeline.pipeline.course_stage import (
     RunContext,
@@ -34,7 +32,8 @@ from rtpipeline.pipeline.course_stage import (
 from rtpipeline.pipeline.estimates import GPU_MEMORY_BYTES, memory_bytes
 from rtpipeline.pipeline.plan import RunPlan, priority, task_key
 from rtpipeline.pipeline.stages import STAGES
-from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Grant, Task
+from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Task
+from rtpipeline.scheduling.blas_threads import one_blas_thread
 from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.hints import Hints
 from rtpipeline.scheduling.locks import LockedError, locked
@@ -114,7 +113,7 @@ def run(
         slots=plan.device_names,
         show=show,
     )
-    with only_run(cohort), _stop_on_signal(context), _one_blas_thread():
+    with only_run(cohort), _stop_on_signal(context), one_blas_thread():
         try:
             return _run(cohort, context, options, plan)
         except StageError:
@@ -393,11 +392,6 @@ def _stop_on_signal(context: RunContext) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _one_blas_thread() -> contextlib.AbstractContextManager[object]:
-    """Products of large arrays in one thread: the others hold no token, and their number can change last bits."""
-    return threadpool_limits(limits=1, user_api="blas")
-
-
 @contextmanager
 def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.monotonic()
@@ -416,52 +410,3 @@ def _periodic_progress(logger: logging.Logger, label: str, every_s: float = 2.0)
             logger.info("%s: %d/%d files", label, done, total)
 
     return report
-
-
-def run_one_stage(
-    name: str, course_folder: Path, configuration: Configuration, *, logger: logging.Logger, forced: bool = False
-) -> Outcome:
-    """Run one stage of one course, with the whole worker budget; what `rtpipeline stage` and workflows call.
-
-    Raises:
-        StageError: `course_folder` is not a course, or no stage has this name.
-    """
-    plan = RunPlan.of(configuration)
-    stage = next((stage for stage in STAGES if name == stage.name or name in stage.aliases), None)
-    if stage is None:
-        raise StageError(f"no stage {name!r}; the stages are {', '.join(stage.name for stage in STAGES)}")
-    try:
-        course = Course.load(course_folder)
-    except FileNotFoundError as error:
-        raise StageError(f"{course_folder}: not a course folder (it has no course.json)") from error
-    if not stage.enabled(configuration):
-        return failed(f"{stage.name} is disabled in the configuration")
-    children = ChildProcesses()
-    try:
-        context = RunContext(
-            configuration=configuration,
-            children=children,
-            logs=configuration.logs,
-            forced=frozenset({stage.name} if forced else ()),
-            logger=logger,
-            slots=plan.device_names,
-        )
-        device = plan.slots[stage.slots].slots[0] if stage.slots else "cpu"
-        with _beside_other_stages(CohortFiles(course_folder.resolve().parent.parent)), _one_blas_thread():
-            return run_course_stage(stage, course, context, Grant(plan.parallelization.budget, device))
-    finally:
-        children.close()
-
-
-@contextmanager
-def _beside_other_stages(cohort: CohortFiles) -> Iterator[None]:
-    """Keep runs out of the output folder, but not other single stages."""
-    if not cohort.courses.is_dir():
-        yield  # a course folder by itself
-        return
-    try:
-        with locked(cohort.lock, shared=True):
-            yield
-    except LockedError as error:
-        who = f" ({error.holder})" if error.holder is not None else ""
-        raise StageError(f"{cohort.folder}: a run is at work there{who}; wait for it to end") from error
