@@ -35,12 +35,14 @@ import psutil
 import pytest
 
 from painted_course import LABELS, Phantom, configuration, make_course, phantom, publish, resources
-from rtpipeline import segmentation
+from rtpipeline import auto_rtstruct, segmentation
 from rtpipeline.config.schema import SegmentationSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.demo.phantom_codes import ORGAN_HU
 from rtpipeline.demo.tiny_weights import write_tiny_weights
 from rtpipeline.dicom.image_series import load_image
+from rtpipeline.dicom.rtstruct import read_structure_set
+from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.inference.task_inference import attempts
@@ -91,6 +93,13 @@ def test_no_voxel_is_wrong_in_any_patient_position(
     nifti = read_nifti(course.files.image_nifti("CT"))
     assert nifti.values.dtype == np.int16
     np.testing.assert_array_equal(nifti.values, image.values)
+    drawn = auto_rtstruct.run(course, configuration(), resources(course.files.folder, warm))
+    assert drawn.status == "ok", drawn.reason
+    rois = read_structure_set(course.files.automatic_structure_set).rois
+    assert sorted(roi.name for roi in rois) == sorted(ORGAN_HU)
+    for roi in rois:
+        drawn_voxels = rasterise(roi.contours, image.grid).on(image.grid)
+        assert int(np.count_nonzero(drawn_voxels != (painted.organs == LABELS[roi.name]))) == 0
 
 
 def test_the_label_map_names_and_counts_every_structure(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
@@ -145,6 +154,35 @@ def test_mr_alone_is_segmented_unless_it_is_switched_off(tmp_path: Path, weights
     assert _segment(course, weights, warm, mr=False).status == "skipped"
     assert _segment(course, weights, warm).status == "ok"
     assert course.files.segmentation("MR_1a2b3c4d", "total_mr").is_file()
+
+
+def test_functional_mr_is_left_out(tmp_path: Path, weights: Path) -> None:
+    course = make_course(tmp_path, None, phantom(planes=8))
+    images = tuple(one.model_copy(update={"series_class": "functional_mr"}) for one in course.description.images)
+    course = Course(course.files, course.description.model_copy(update={"images": images}))
+    outcome = _segment(course, weights, ChildProcesses())
+    assert outcome.status == "skipped"
+    assert not course.files.nifti.exists()
+
+
+def test_mr_of_the_same_frame_is_carried_onto_the_ct_and_otherwise_the_reason_is_said(
+    tmp_path: Path, weights: Path, warm: ChildProcesses
+) -> None:
+    ct, mr = phantom("HFS", planes=20), phantom("HFS", planes=20)
+    course = make_course(tmp_path, ct, mr)
+    outcome = _segment(course, weights, warm)
+    said = outcome.details["carried_onto_the_planning_ct"]
+    assert said == {"total_mr on MR_1a2b3c4d": "not carried: the planning CT names no frame of reference"}
+    assert not course.files.carried_segmentation("MR_1a2b3c4d", "total_mr").exists()
+    images = tuple(one.model_copy(update={"frame_of_reference_uid": "1.2.3"}) for one in course.description.images)
+    course = Course(course.files, course.description.model_copy(update={"images": images}))
+    outcome = _segment(course, weights, warm)
+    assert len(_earlier(outcome)) == 2
+    assert "same frame of reference" in outcome.details["carried_onto_the_planning_ct"]["total_mr on MR_1a2b3c4d"]
+    np.testing.assert_array_equal(
+        read_nifti(course.files.carried_segmentation("MR_1a2b3c4d", "total_mr")).values,
+        _labels(course, "MR_1a2b3c4d", "total_mr"),
+    )
 
 
 def test_a_warm_child_gives_the_bytes_of_a_fresh_one(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
@@ -245,7 +283,10 @@ def test_missing_extra_weights_leave_the_rest(tmp_path: Path, weights: Path, war
     outcome = _segment(course, weights, warm, extra_models=["lung_nodules"])
     assert outcome.status == "partial"
     assert "913" in outcome.reason
-    assert course.files.segmentation("CT", "total").is_file()
+    made = course.files.segmentation("CT", "total").read_bytes()
+    again = _segment(course, weights, warm, extra_models=["lung_nodules"])
+    assert _earlier(again) == {"total on CT"}
+    assert course.files.segmentation("CT", "total").read_bytes() == made
 
 
 def test_damaged_weights_are_named(tmp_path: Path, weights: Path) -> None:
@@ -349,8 +390,10 @@ def test_the_same_again_is_not_inferred_again_and_a_changed_option_only_its_own_
     tmp_path: Path, weights: Path, warm: ChildProcesses
 ) -> None:
     course = make_course(tmp_path, phantom(), mr=phantom(planes=20))
+    export = {file: file.read_bytes() for file in sorted(course.files.dicom.rglob("*")) if file.is_file()}
     first = _segment(course, weights, warm)
     assert not _earlier(first)
+    assert {file: file.read_bytes() for file in sorted(course.files.dicom.rglob("*")) if file.is_file()} == export
     made = {file: file.read_bytes() for file in sorted(course.files.totalsegmentator.glob("*"))}
     assert len(made) == 4
     again = _segment(course, weights, warm)
@@ -415,6 +458,11 @@ def test_a_cone_beam_ct_is_segmented_in_the_body_alone(tmp_path: Path, weights: 
     label_map = json.loads(CourseFiles.label_map(course.files.segmentation("CT", "total")).read_text())
     assert label_map["options"]["body_only"] is True
     np.testing.assert_array_equal(_labels(course), painted.organs)
+    without = tmp_path / "weights"
+    shutil.copytree(weights, without, ignore=shutil.ignore_patterns("Dataset300*"))
+    assert _segment(course, without, warm).status == "ok"
+    label_map = json.loads(CourseFiles.label_map(course.files.segmentation("CT", "total")).read_text())
+    assert label_map["options"]["body_only"] is False
 
 
 def test_binary_masks_are_written_where_they_are_asked_for(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:

@@ -179,6 +179,7 @@ def configured_tasks(section: SegmentationSection) -> list[TaskOptions]:
 def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
     """CT tasks on the planning CT; MR tasks on every MR series that is not functional, if MR is wanted."""
     tasks = configured_tasks(section)
+    weights = weights_folder(section.weights)
     images = [
         image
         for image in course.description.images
@@ -187,11 +188,17 @@ def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
     if course.description.planning_ct is not None:
         images.insert(0, course.description.planning_ct)
     return [
-        _Job(image, task.within_the_body() if image.series_class == CONE_BEAM else task)
+        _Job(image, _within_the_body(task, weights) if image.series_class == CONE_BEAM else task)
         for image in images
         for task in tasks
         if TASKS[task.task].modality == image.modality
     ]
+
+
+def _within_the_body(task: TaskOptions, weights: Path) -> TaskOptions:
+    """The task in the body alone, where the weights that find the body are there; else in the whole image."""
+    within = task.within_the_body()
+    return within if missing_models(weights, within) == missing_models(weights, task) else task
 
 
 def _by_image(jobs: Sequence[_Job]) -> list[tuple[ImageSeries, list[_Job]]]:

@@ -110,7 +110,6 @@ def test_nothing_is_used_by_default() -> None:
 @pytest.mark.parametrize(
     "attributes",
     [
-        {"description": "CBCT"},
         {"description": "4D 50%"},
         {"description": "MIP"},
         {"image_type": DERIVED, "Manufacturer": "Nobody", "description": ""},
@@ -126,6 +125,16 @@ def test_what_a_structure_set_was_drawn_on_is_a_planning_ct(
     image = organized().only.description.planning_ct
     assert image is not None
     assert (image.series_class, image.class_reason) == ("planning_ct", "a structure set was drawn on it")
+
+
+def test_a_cone_beam_ct_that_a_structure_set_was_drawn_on_is_the_planning_ct_and_says_what_it_is(
+    patient: Patient, organized: Organize
+) -> None:
+    patient.make_series(description="CBCT")
+    patient.make_structure_set()
+    image = organized().only.description.planning_ct
+    assert image is not None
+    assert (image.series_class, image.class_reason) == ("cone_beam_ct", RULES[1].reason)
 
 
 @pytest.mark.parametrize("modality", ["MR", "PT"])
