@@ -313,6 +313,9 @@ def _say_what_will_be_missing(configuration: Configuration, plan: RunPlan, logge
     if any(stage.name == "segmentation" for stage in plan.stages):
         for message in segmentation.missing_weights(configuration):
             logger.warning("segmentation will fail: %s", message)
+    if any(stage.name == "custom_models" for stage in plan.stages):
+        for message in custom_models.unusable_models(configuration):
+            logger.warning("a custom model will fail: %s", message)
 
 
 def _no_courses_message(organized: OrganizeResult, cohort: CohortFiles) -> str:
@@ -329,9 +332,6 @@ def _no_courses_message(organized: OrganizeResult, cohort: CohortFiles) -> str:
         f"no course was found in {organized.files_total} files: none of them is usable DICOM of a CT, MR, PET, "
         f"structure set, plan or dose; {cohort.table('unused_files')} gives the reason for each file"
     )
-    if any(stage.name == "custom_models" for stage in plan.stages):
-        for message in custom_models.unusable_models(configuration):
-            logger.warning("a custom model will fail: %s", message)
 
 
 def _stage_seconds(courses: Sequence[Course]) -> dict[str, float]:
