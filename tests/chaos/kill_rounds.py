@@ -30,7 +30,7 @@ from rtpipeline.demo.tiny_weights import write_tiny_weights
 
 PATIENTS = ("DEMO-001", "DEMO-003")
 MARK = "CHAOS_RUN"
-TEMPORARY = ("*.partial", ".staging-*", ".scratch-*", "*.tmp")
+TEMPORARY = ("*.partial", ".staging-*", ".scratch-*", ".kept-*", "*.tmp")
 END_WITHIN_S = 20.0
 
 
