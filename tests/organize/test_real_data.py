@@ -64,5 +64,7 @@ def test_everything_at_once(test_data: Path, organized: Organize) -> None:
         "123456",
     }
     assert {kind for kind, _ in made.unused.values()} == {"not_dicom"}
+    copies = [path for course in made.result.courses for path in course.path("DICOM").rglob("*.dcm")]
+    assert len(copies) + len(made.unused) == made.result.files_total
     assert made.result.files_read == made.result.files_total
     assert organized(test_data).result.files_read == 0

@@ -1,3 +1,4 @@
+import html
 import json
 import logging
 import re
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dicom_factory import Patient
 from rtpipeline.aggregate import aggregate
 from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration, load_configuration
@@ -29,6 +31,7 @@ from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL
 from rtpipeline.tables.definitions.radiomics import RADIOMICS_LEDGER
 from rtpipeline.tables.definitions.robustness import ROBUSTNESS_LEDGER
 from rtpipeline.tables.parquet import write_parquet
+from stage_runs import organized_courses
 
 HOSTILE = "<script>alert('x')</script>\"&$PTV$"
 PROVENANCE = provenance(Configuration())
@@ -139,6 +142,29 @@ def test_a_course_with_results_shows_them_and_names_stay_text(tmp_path: Path) ->
     assert "<svg" in page
     assert page.count("&lt;script&gt;alert(") > 10
     assert page == course_report(course, Configuration(), DONE, PROVENANCE)
+
+
+def test_a_course_shows_what_was_decided_by_what_evidence_and_what_was_left_out(tmp_path: Path) -> None:
+    patient = Patient(tmp_path / "export")
+    patient.make_series(description="Thorax")
+    patient.make_structure_set()
+    for name, gy, label, date in (
+        ("a", 50, "Pelvis", "20240110"),
+        ("b", 16, "Boost", "20240301"),
+        ("c", 50, "Replan", "20240201"),
+    ):
+        patient.make_plan(name, prescriptions_gy=(gy,), label=label, date=date)
+        patient.make_dose(f"dose of {name}", plans=(name,), dose_gy=gy)
+    patient.make_record("record", plan=None)
+    (course,) = organized_courses(tmp_path / "export", tmp_path / "out").values()
+    page = html.unescape(course_report(course, Configuration(), {}, PROVENANCE))
+    decision = course.description.dose_decision
+    assert decision.label == "plans_summed"
+    assert len(decision.left_out) == 1
+    assert course.description.links
+    for sentence in ("plans summed", decision.reason, *decision.left_out, *course.description.links):
+        assert sentence in page
+    assert "planning ct: a structure set was drawn on it" in page
 
 
 def test_the_same_finding_of_many_structures_is_one_thing_to_look_at(tmp_path: Path) -> None:
