@@ -9,6 +9,7 @@ import pydicom
 import pytest
 
 import structure_courses as synthetic
+from dicom_files import ROW_AND_COLUMN_DIRECTIONS, grid_of
 from rtpipeline import auto_rtstruct
 from rtpipeline.config import Configuration, load_configuration
 from rtpipeline.course import Course, CourseFiles
@@ -58,6 +59,36 @@ def test_automatic_structures_come_back_exactly(course: Course, tmp_path: Path) 
     assert np.array_equal(masks["heart"], synthetic.HEART)
     assert np.array_equal(masks["lung_left"], synthetic.LUNG_LEFT)
     assert not CourseFiles(resources.staging).custom_structure_set.exists()
+
+
+@pytest.mark.parametrize("position", sorted(ROW_AND_COLUMN_DIRECTIONS))
+def test_no_voxel_is_wrong_in_any_patient_position(tmp_path: Path, position: str) -> None:
+    """Off-centre boxes with a hole, an island and single voxels, read back from what the stage wrote."""
+    grid = grid_of(position, size=(24, 20, 12))
+    labels = np.zeros(grid.shape, np.uint8)
+    labels[1:7, 2:9, 12:22] = 1
+    labels[2:5, 4:6, 15:18] = 0
+    labels[9, 15, 3] = labels[10, 16, 4] = 1
+    labels[8:12, 1:5, 0:6] = 2
+    course = synthetic.make_course(tmp_path / "course", grid)
+    synthetic.write_segmentation(
+        course.files.segmentation("CT", "total"), Volume(grid, labels), {1: "heart", 2: "lung_left"}
+    )
+    (tmp_path / "custom.yaml").write_text("custom_structures: [{name: Both, source_structures: [heart, lung_left]}]")
+    settings = load_configuration(overrides={"custom_structures": str(tmp_path / "custom.yaml")})
+    resources = synthetic.make_resources(tmp_path)
+    assert auto_rtstruct.run(course, settings, resources).status == "ok"
+    for file in ("automatic_structure_set", "custom_structure_set"):
+        path = getattr(CourseFiles(resources.staging), file)
+        masks = {roi.name: rasterise(roi.contours, grid).on(grid) for roi in read_structure_set(path).rois}
+        np.testing.assert_array_equal(masks["heart"], labels == 1)
+        np.testing.assert_array_equal(masks["lung_left"], labels == 2)
+        np.testing.assert_array_equal(masks.get("Both", labels > 0), labels > 0)
+        dataset = pydicom.dcmread(path)
+        numbers = [item.ROINumber for item in dataset.StructureSetROISequence]
+        assert numbers == list(range(1, len(masks) + 1))
+        for sequence in (dataset.ROIContourSequence, dataset.RTROIObservationsSequence):
+            assert [item.ReferencedROINumber for item in sequence] == numbers
 
 
 def test_a_dicom_segmentation_on_request(course: Course, tmp_path: Path) -> None:

@@ -121,7 +121,12 @@ def test_a_task_of_totalsegmentator_is_a_model_among_the_others(
         nnunet={
             "interface": "totalsegmentator",
             "networks": [
-                {"alias": "some", "task": "total", "predict_args": "--fast", "label_order": ["spleen", "heart"]},
+                {
+                    "alias": "some",
+                    "task": "total",
+                    "predict_args": "--fast --force_split",  # too short for it, and not split
+                    "label_order": ["spleen", "heart"],
+                },
                 {
                     "alias": "clean",
                     "task": "total",
@@ -237,6 +242,16 @@ def test_device_and_threads_reach_nnunet(tmp_path: Path, root: Path) -> None:
     )
     assert {child.environ()[name] for name in ("MKL_NUM_THREADS", "nnUNet_def_n_proc")} == {"1"}
     children.close()
+
+
+def test_a_time_limit_ends_the_model(tmp_path: Path, root: Path) -> None:
+    children = ChildProcesses()
+    outcome = _run(make_course(tmp_path, phantom(planes=20)), root, children, timeout_s=1)
+    children.close()
+    assert outcome.status == "failed"
+    assert "three failed:" in outcome.reason
+    assert "within 1 s" in outcome.reason
+    assert not outcome.memory_pressure
 
 
 def test_a_later_network_takes_the_structure_and_says_whose_voxels(tmp_path: Path, warm: ChildProcesses) -> None:

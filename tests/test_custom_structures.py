@@ -115,7 +115,7 @@ def test_a_source_that_is_missing_leaves_a_union_of_the_rest_and_says_so_down_th
     assert results["bigger"].missing_sources == ("some: Liver: there is no such structure",)
     assert results["none"].status == "skipped"
     assert "Liver: there is no such structure" in results["none"].reason
-    assert results["from none"].status == "skipped"
+    assert results["from none"].reason == "missing sources (none: it could not be made)"
 
 
 def test_an_empty_source_is_a_missing_one(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def test_a_task_of_totalsegmentator_is_a_network(tmp_path: Path, weights: Path) 
         ({"task": "body", "label_order": ["skin"]}, {}, "task body has no skin; it has body_trunc, body_extremities"),
         ({"task": "lung_vessels", "predict_args": "--fast"}, {}, "lung_vessels has no fast variant"),
         ({"task": "body", "predict_args": "--roi_subset x"}, {}, "argument --roi_subset is not supported"),
+        ({"task": "body", "label_order": ["body_trunc", "Body Trunc"]}, {}, "differ only in case or punctuation"),
         ({"task": "body", "folds": [0]}, {}, "folds of a TotalSegmentator task has no meaning"),
         ({"task": "body"}, {"ensemble": {}}, "give no probabilities"),
         (
@@ -300,6 +301,7 @@ def test_fold_zero_of_a_network_is_not_all_folds(tmp_path: Path) -> None:
     [
         ("channel_names", {"0": "CT", "1": "PET"}, "needs 2 images"),
         ("labels", {"background": 0, "whole": [1, 2], "core": 2}, "region-based"),
+        ("labels", {"background": 0, "Left_Atrium": 1, "left atrium": 2}, "labels Left_Atrium, Right_Atrium are not"),
     ],
 )
 def test_models_of_other_kinds_are_refused(tmp_path: Path, key: str, value: Any, words: str) -> None:
@@ -309,6 +311,14 @@ def test_models_of_other_kinds_are_refused(tmp_path: Path, key: str, value: Any,
     (folder / "dataset.json").write_text(json.dumps({**dataset, key: value}))
     with pytest.raises(CustomModelError, match=words):
         _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER}))
+
+
+def test_labels_that_would_share_a_name_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "atria" / MODEL_FOLDER
+    write_tiny_nnunet_model(folder, {"Left_Atrium": 150.0, "left-atrium": 250.0})
+    network = {"weights": MODEL_FOLDER, "label_order": ["Left_Atrium", "left-atrium"]}
+    with pytest.raises(CustomModelError, match="two labels differ only in case or punctuation"):
+        _ready(_write(tmp_path / "atria", network))
 
 
 def test_the_fold_that_was_trained_on_all_data_is_preferred(tmp_path: Path) -> None:

@@ -159,10 +159,10 @@ class _Evaluation:
         other = self._earlier.get(token(source)) if token(source) != entry else None
         if other is None:
             return self._of_course(source, "*")
+        if other.mask is None:
+            return CustomResult(None, None, reason="it could not be made")
         remarks = tuple(f"{other.name} touches the edge of the image ({side})" for side in other.cropped_sides)
-        return CustomResult(
-            None, other.mask, other.missing_sources, (), (*other.remarks, *remarks), other.used, other.reason
-        )
+        return CustomResult(None, other.mask, other.missing_sources, (), (*other.remarks, *remarks), other.used)
 
     def _of_course(self, name: str, source: str) -> CustomResult:
         found = self._course.find(name, source)
