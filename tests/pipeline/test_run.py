@@ -7,8 +7,10 @@ import shutil
 
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
+from typer.testing import CliRunner
 
 from pipeline.conftest import STAGES, computed
+from rtpipeline.cli.app import app
 from rtpipeline.config import load_configuration
 from rtpipeline.course import CohortFiles
 from rtpipeline.outcome import StageError
@@ -73,6 +75,37 @@ def test_a_course_that_fails_takes_nothing_from_the_others_and_alone_is_tried_ag
     mended = pipeline(options)
     assert mended.exit_code == EXIT_OK
     assert computed(mended) == {(patient, "dvh"), (patient, "quality_control")}
+
+
+@pytest.mark.parametrize(
+    ("flags", "values"),
+    [
+        (
+            "--seg-workers 4 --max-workers 8 --totalseg-device gpu",
+            {"segmentation.max_workers": 4, "max_workers": 8, "segmentation.device": "gpu"},
+        ),
+        (
+            "--max-workers 2 --seg-workers 1 --seg-proc-threads 4 --radiomics-proc-threads 2 --sequential-radiomics",
+            {
+                "max_workers": 2,
+                "segmentation.max_workers": 1,
+                "segmentation.thread_limit": 4,
+                "radiomics.thread_limit": 2,
+                "radiomics.sequential": True,
+            },
+        ),
+        (
+            "--totalseg-device cpu --max-workers 8 --seg-workers 2 --cores all",
+            {"segmentation.device": "cpu", "max_workers": 8, "segmentation.max_workers": 2, "cores": None},
+        ),
+    ],
+)
+def test_flags_as_typed_are_the_configuration_of_the_run(export, output, flags, values):
+    words = ["run", "--dicom-root", str(export), "--outdir", str(output), "--stage", "metadata", *flags.split()]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == EXIT_OK, result.output
+    effective = load_configuration(CohortFiles(output).effective_configuration)
+    assert {key: effective.value(key) for key in values} == values
 
 
 def test_a_required_gpu_that_is_missing_ends_the_run_before_anything_starts(pipeline, output, monkeypatch):
