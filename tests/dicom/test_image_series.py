@@ -7,6 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from pydicom.uid import UID, JPEGLSLossless, RLELossless
 
 from dicom_files import ROW_AND_COLUMN_DIRECTIONS, direction_of, grid_of, write_series
 from rtpipeline.dicom.errors import DicomError
@@ -37,6 +38,16 @@ def test_each_plane_has_its_own_slope(tmp_path: Path) -> None:
     slopes = np.linspace(0.25, 2.25, 9)
     write_series(tmp_path, grid_of(), STORED, slopes=slopes, intercept=3.0)
     assert load_image(tmp_path).values == pytest.approx(STORED * slopes[:, None, None] + 3.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless], ids=lambda syntax: syntax.name)
+def test_compressed_images_are_the_same(tmp_path: Path, syntax: UID) -> None:
+    for file in write_series(tmp_path, grid_of(), STORED):
+        dataset = pydicom.dcmread(file)
+        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.save_as(file)
+        assert pydicom.dcmread(file).file_meta.TransferSyntaxUID == syntax
+    assert np.array_equal(load_image(tmp_path).values, STORED - 1000.0)
 
 
 def test_rounded_positions_are_one_even_stack(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from pydicom.uid import RTDoseStorage, RTPlanStorage
 from dicom_factory import Patient
 from organized import Organize
 from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.headers import read_header
+from rtpipeline.dicom.radiotherapy_references import DoseReferences
 from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.organize.dose_sum import sum_of
@@ -100,6 +102,29 @@ def test_absolute_offsets_are_the_relative_ones(tmp_path: Path, normal: int) -> 
     one, two = read_dose(relative), read_dose(other)
     assert one.grid.same_as(two.grid)
     np.testing.assert_array_equal(sum_of([one, two]).values, 2 * one.values)
+
+
+@pytest.mark.parametrize("frames", FRAMES.values(), ids=FRAMES)
+@pytest.mark.parametrize(
+    ("position", "absolute"),
+    [*((position, absolute) for position in POSITIONS for absolute in (False, True)), ("oblique", False)],
+)
+def test_box_in_the_header_is_that_of_the_grid(
+    tmp_path: Path, position: str, frames: tuple[float, ...], absolute: bool
+) -> None:
+    """What organizing compares regions by, from the header alone."""
+    orientation = POSITIONS.get(position, OBLIQUE)
+    normal_z = np.cross(orientation[:3], orientation[3:])[2]
+    offsets = tuple(30.0 + normal_z * offset for offset in frames) if absolute else frames
+    path = write(tmp_path / "dose.dcm", random_dose(4), orientation, offsets)
+    references = read_header(path).references
+    assert isinstance(references, DoseReferences)
+    grid = read_dose(path).grid
+    ends = np.array(
+        [[x, y, z] for x in (0, grid.columns - 1) for y in (0, grid.rows - 1) for z in (0, grid.planes - 1)]
+    )
+    corners = grid.index_to_world(ends.astype(float))
+    np.testing.assert_allclose(references.box_mm, [*corners.min(axis=0), *corners.max(axis=0)], atol=1e-3)
 
 
 @pytest.mark.parametrize("position", POSITIONS)

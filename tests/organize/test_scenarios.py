@@ -319,6 +319,13 @@ def boost_without_dose(patient: Patient) -> None:
     patient.make_plan("b", prescriptions_gy=(16,), date="20240301", label="Boost")
 
 
+def boost_in_another_frame(patient: Patient) -> None:
+    images(patient)
+    planned(patient, "a", 50, 25, "20240110", "Pelvis")
+    patient.make_plan("b", prescriptions_gy=(16,), fractions=8, date="20240301", label="Boost")
+    patient.make_dose("dose of b", plans=("b",), dose_gy=16, frame="another frame")
+
+
 SCENARIOS: dict[str, tuple[Callable[[Patient], None], list[Expected]]] = {
     "a whole course": (whole_course, [plan_course("single_dose", 60)]),
     "structures only": (structures_only, [Expected("structures", "no_dose", None, None)]),
@@ -398,6 +405,7 @@ SCENARIOS: dict[str, tuple[Callable[[Patient], None], list[Expected]]] = {
     "prior": (prior, [plan_course("plans_summed", 60)]),
     "a plan that names its dose": (plan_that_names_its_dose, [plan_course("plans_summed", 66)]),
     "a boost without dose": (boost_without_dose, [plan_course("single_dose", 50)]),
+    "a boost in another frame of reference": (boost_in_another_frame, [UNDECIDED]),
 }
 
 
