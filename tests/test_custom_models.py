@@ -130,7 +130,7 @@ def test_a_task_of_totalsegmentator_is_a_model_among_the_others(
                 {
                     "alias": "clean",
                     "task": "total",
-                    "predict_args": "--fast",
+                    "predict_args": "--fast --force_split",
                     "label_order": ["spleen"],
                     "postprocessing": {"keep_largest_component": True},
                 },

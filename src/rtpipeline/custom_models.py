@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -193,13 +194,17 @@ def _segmented(
         return {"structures": structure_count(earlier), "device": earlier["device"], "earlier_result": True}
     painted = np.zeros(image.grid.shape, np.uint8)
     seconds = 0.0
-    overlaps: dict[str, int] = {}
+    overlaps: Counter[str] = Counter()
+    inferred: dict[Any, tuple[Message, Labels]] = {}
     for layer in model.layers:
-        reply, labels = _infer(model, layer, image, configuration, resources)
-        seconds += reply["seconds"]
-        overlaps |= _paint(painted, model, layer, _cleaned_layer(labels, layer, image.grid.voxel_volume_cm3))
+        if layer.inference not in inferred:
+            inferred[layer.inference] = _infer(model, layer, image, configuration, resources)
+            seconds += inferred[layer.inference][0]["seconds"]
+        reply, made = inferred[layer.inference]
+        labels = _cleaned_layer(_own_labels(layer, made), layer, image.grid.voxel_volume_cm3)
+        overlaps.update(_paint(painted, model, layer, labels))
     reply = {**reply, "weights_digest": weights_digest(model.folders, {})}
-    structures = write_labels(target, image, painted, {**facts, "voxels_taken": overlaps}, reply, cleaning)
+    structures = write_labels(target, image, painted, {**facts, "voxels_taken": dict(overlaps)}, reply, cleaning)
     return {"seconds": round(seconds, 3), "device": reply["device"], "structures": structures}
 
 
@@ -238,7 +243,7 @@ def _infer(
     configuration: Configuration,
     resources: Resources,
 ) -> tuple[Message, Labels]:
-    """The child's answer and the labels 1, 2, … of one layer on the image's grid.
+    """The child's answer and the labels that the model gives on the image's grid.
 
     Raises:
         WorkerError: the model failed, died or took too long.
@@ -260,11 +265,17 @@ def _infer(
         reply = _infer_networks(model, layer, image, output, configuration, resources)
     labels = read_labels(output, image.grid)
     output.unlink()
-    if isinstance(layer, TaskLayer):
-        own = np.zeros(256, np.uint8)
-        own[list(layer.task_labels)] = np.arange(1, len(layer.labels) + 1)
-        labels = own[labels]
     return reply, labels
+
+
+def _own_labels(layer: Layer | TaskLayer, labels: Labels) -> Labels:
+    """The labels 1, 2, … of a layer out of those that its model gives."""
+    if isinstance(layer, Layer):
+        return labels
+    own = np.zeros(256, np.uint8)
+    own[list(layer.task_labels)] = np.arange(1, len(layer.labels) + 1)
+    chosen: Labels = own[labels]
+    return chosen
 
 
 def _infer_networks(

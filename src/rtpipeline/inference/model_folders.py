@@ -92,6 +92,11 @@ class Layer:
         return self.networks[0].labels
 
     @property
+    def inference(self) -> object:
+        """Every layer of nnU-Net has an inference of its own."""
+        return self.alias
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The model folders that are loaded."""
         return tuple(network.folder for network in self.networks)

@@ -38,6 +38,11 @@ class TaskLayer:
     cleaning: Cleaning
 
     @property
+    def inference(self) -> object:
+        """Layers with the same one take different structures of the same labels."""
+        return self.task, self.split, self.weights
+
+    @property
     def folders(self) -> tuple[Path, ...]:
         """The nnU-Net datasets that the task loads."""
         return tuple(folder for model in self.task.models if (folder := dataset_folder(self.weights, model)))
