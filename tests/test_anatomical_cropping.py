@@ -135,11 +135,21 @@ def test_originals_stay_and_a_second_run_writes_the_same(tmp_path: Path) -> None
 
 def test_a_margin_beyond_the_scan_is_clamped_and_said(tmp_path: Path) -> None:
     course = _course(tmp_path, _painted("HFS"))
-    assert _crop(course, region="pelvis").status == "ok"  # L1's top to 10 cm below the femur
+    assert _crop(course, region="pelvis").status == "ok"  # L1's top to 10 cm below the femoral head of 5 cm
     metadata = json.loads(course.files.cropping.read_text())
-    assert metadata["requested_z_mm"] == [-250.0, 24.0]
+    assert metadata["requested_z_mm"] == [-255.0, 24.0]
     assert metadata["applied_z_mm"] == [-180.0, 24.0]
     assert metadata["clamped_to_the_scan"] == ["inferior"]
+
+
+@pytest.mark.parametrize("scan_ends_at", [-400.0, -290.0])
+def test_the_pelvis_ends_below_the_femoral_heads_however_much_of_the_femurs_was_scanned(scan_ends_at: float) -> None:
+    grid = Grid.uniform((0, 0, scan_ends_at), (1.0, 1.0, 5.0), (4, 4, 100))
+    extents = {"vertebrae_L1": (0.0, 25.0), "femur_left": (scan_ends_at, -100.0), "femur_right": (scan_ends_at, -104.0)}
+    found = crop_range(grid, extents, CroppingSection(region="pelvis"))
+    assert not isinstance(found, str)
+    assert found.metadata["requested_z_mm"] == [-254.0, 25.0]
+    assert found.metadata["clamped_to_the_scan"] == []
 
 
 def test_a_configured_margin_wins_even_when_it_is_zero(tmp_path: Path) -> None:

@@ -43,8 +43,9 @@ from rtpipeline.demo.tiny_weights import write_tiny_weights
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtstruct import read_structure_set
 from rtpipeline.imaging.contours import rasterise
-from rtpipeline.imaging.grid import Grid
-from rtpipeline.imaging.nifti import read_nifti
+from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.imaging.nifti import read_nifti, write_nifti
+from rtpipeline.inference.label_volumes import write_binary_masks
 from rtpipeline.inference.task_inference import attempts
 from rtpipeline.inference.tasks import options
 from rtpipeline.outcome import Outcome, StageError
@@ -214,15 +215,46 @@ def test_no_process_is_started_where_the_counts_are_one(tmp_path: Path, weights:
 def test_more_processes_reach_nnunet_and_give_the_same_labels(
     tmp_path: Path, weights: Path, warm: ChildProcesses
 ) -> None:
-    painted = phantom()
+    painted = phantom(planes=62)  # high enough to be split into three parts, which are prepared beside each other
     course = make_course(tmp_path, painted)
     outcomes: list[Outcome] = []
-    options = {"num_proc_preprocessing": 1, "num_proc_export": 2}
+    options = {"num_proc_preprocessing": 2, "num_proc_export": 2}
     descendants = _watch_descendants(lambda: outcomes.append(_segment(course, weights, warm, **options)))
     assert [outcome.reason for outcome in outcomes] == [""]
-    managers, preparing, exporting = 2, 1, 2
+    preparing, exporting = 2, 2
+    managers = 1 + preparing
     assert len([name for name in descendants if "spawn_main" in name]) == managers + preparing + exporting
     np.testing.assert_array_equal(_labels(course), painted.organs)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_count_of_resampling_reaches_totalsegmentator(
+    tmp_path: Path, weights: Path, warm: ChildProcesses, count: int
+) -> None:
+    course = make_course(tmp_path, phantom(planes=20, spacing_mm=2.0))
+    outcomes: list[Outcome] = []
+    descendants = _watch_descendants(
+        lambda: outcomes.append(_segment(course, weights, warm, nr_threads_resample=count))
+    )
+    assert [outcome.status for outcome in outcomes] == ["ok"]
+    assert len([name for name in descendants if "LokyProcess" in name]) == (0 if count == 1 else count)
+
+
+def test_the_count_of_saving_is_that_of_the_threads_that_save(tmp_path: Path) -> None:
+    grid = phantom().grid
+    file = tmp_path / "labels.nii.gz"
+    labels = np.arange(np.prod(grid.shape)).reshape(grid.shape) % 30
+    write_nifti(file, Volume(grid, labels.astype(np.uint8)))
+    names = {str(label): f"structure {label}" for label in range(1, 30)}
+    label_map = {"labels": names, "voxel_counts": dict.fromkeys(names, 1)}
+    CourseFiles.label_map(file).write_text(json.dumps(label_map))
+    saving: set[str] = set()
+    work = threading.Thread(target=write_binary_masks, args=(file, tmp_path / "masks", ["*"], 3))
+    work.start()
+    while work.is_alive():
+        saving |= {thread.name for thread in threading.enumerate() if thread.name.startswith("save_masks")}
+    assert len(saving) == 3
+    assert len(list((tmp_path / "masks").iterdir())) == 29
 
 
 def _watch_descendants(work: Any) -> list[str]:

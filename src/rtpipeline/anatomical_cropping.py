@@ -38,12 +38,19 @@ SMALLEST_LANDMARK_CM3 = 1.0
 MOST_TILT = 0.9
 """Cosine of the largest angle between the planes and axial ones, at which cutting planes off is still a cut in z."""
 
-Edge = Literal["top", "bottom"]
+FEMORAL_HEAD_MM = 50.0
+"""Height of a femoral head: its diameter in adults is 43 to 52 mm. The head is the uppermost part of a femur."""
+
+Edge = Literal["top", "bottom", "head_bottom"]
 
 
 @dataclass(frozen=True)
 class Landmark:
-    """An edge of one or several structures; of those that are there, the outermost counts."""
+    """An edge of one or several structures; of those that are there, the outermost counts.
+
+    `head_bottom` is the lower edge of femoral heads, `FEMORAL_HEAD_MM` below the top of a femur: the bottom of a femur
+    is where the scan ends.
+    """
 
     edge: Edge
     structures: tuple[str, ...]
@@ -66,7 +73,7 @@ REGIONS: Mapping[str, Region] = {
     "pelvis": Region(
         superior=(Landmark("top", ("vertebrae_L1",)),),
         superior_margin_cm=0.0,
-        inferior=(Landmark("bottom", ("femur_left", "femur_right")),),
+        inferior=(Landmark("head_bottom", ("femur_left", "femur_right")),),
         inferior_margin_cm=10.0,
     ),
     "thorax": Region(
@@ -207,6 +214,8 @@ def _landmark(
         there = [name for name in landmark.structures if name in extents]
         if there and landmark.edge == "top":
             return there, max(extents[name][1] for name in there)
+        if there and landmark.edge == "head_bottom":
+            return there, min(extents[name][1] for name in there) - FEMORAL_HEAD_MM
         if there:
             return there, min(extents[name][0] for name in there)
     return None

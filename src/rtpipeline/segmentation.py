@@ -241,7 +241,7 @@ def _segmented(
         result = _infer(job, image, weights, configuration, resources, facts, cleaning)
     if section.binary_masks:
         folder = CourseFiles(resources.staging).binary_masks(job.image.key, job.task.task)
-        write_binary_masks(target, folder, section.binary_masks)
+        write_binary_masks(target, folder, section.binary_masks, section.nr_threads_save)
     return result
 
 

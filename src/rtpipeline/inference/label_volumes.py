@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -140,13 +141,14 @@ def copy_stored(file: Path, target: Path) -> None:
     shutil.copyfile(CourseFiles.label_map(file), CourseFiles.label_map(target))
 
 
-def write_binary_masks(file: Path, folder: Path, patterns: Sequence[str]) -> None:
+def write_binary_masks(file: Path, folder: Path, patterns: Sequence[str], threads: int = 1) -> None:
     """Write a binary NIfTI for each structure of a stored segmentation that a pattern names.
 
     Args:
         file: the stored multilabel segmentation.
         folder: where to write `<structure>.nii.gz`.
         patterns: shell patterns of names, without regard to case.
+        threads: most masks that are compressed at once.
     """
     label_map = read_label_map(file)
     if label_map is None:
@@ -159,8 +161,13 @@ def write_binary_masks(file: Path, folder: Path, patterns: Sequence[str]) -> Non
     if not wanted:
         return
     volume = read_nifti(file)
-    for label, name in wanted:
+
+    def write(label: int, name: str) -> None:
         write_nifti(folder / f"{name}.nii.gz", Volume(volume.grid, volume.values == label))
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="save_masks") as executor:
+        for _ in executor.map(write, *zip(*wanted, strict=True)):
+            pass
 
 
 def _cleaning_facts(cleaning: Mapping[int, Cleaning]) -> dict[str, Any]:

@@ -86,7 +86,6 @@ def _request(task: TaskOptions, section: SegmentationSection, resources: Resourc
         "body_only": task.body_only,
         "threads": min(resources.threads, section.thread_limit or resources.threads),
         "nr_thr_resamp": section.nr_threads_resample,
-        "nr_thr_saving": section.nr_threads_save,
         "num_proc_pre": section.num_proc_preprocessing,
         "num_proc_export": section.num_proc_export,
     }

@@ -48,7 +48,7 @@ class Segmenter:
             request: `image` and `output` (NIfTI files; the output gets uint8 labels on the image's own grid),
                 `scratch` (folder for temporary files), `task`, `fast`, `roi_subset` (names; empty for all),
                 `body_only`, `force_split`, `device` (`cpu`, `mps`, `gpu:N`), `threads`, and TotalSegmentator's
-                `nr_thr_resamp`, `nr_thr_saving`, `num_proc_pre`, `num_proc_export`.
+                `nr_thr_resamp`, `num_proc_pre`, `num_proc_export` (it saves nothing itself).
 
         Returns:
             `seconds`, `versions`, `weights_digest`, `device`.
@@ -96,7 +96,6 @@ class Segmenter:
                 body_seg=task.body_only,
                 force_split=request["force_split"],
                 nr_thr_resamp=request["nr_thr_resamp"],
-                nr_thr_saving=request["nr_thr_saving"],
                 device=request["device"],
                 quiet=True,
             )

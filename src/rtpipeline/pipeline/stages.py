@@ -183,7 +183,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.ct_cropping.enabled,
         tokens=_one,
         sentinel=".crop_ct_done",
-        method_version=2,
+        method_version=3,
         aliases=("crop_ct",),
     ),
     Stage(
