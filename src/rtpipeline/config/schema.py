@@ -186,9 +186,9 @@ class SegmentationSection(Section):
     force_split: bool = True
     """Segment long volumes in parts, which takes less memory; ignored where the volume is too short for it."""
     nr_threads_resample: Count = 1
-    """Threads that TotalSegmentator resamples with."""
+    """Processes that TotalSegmentator resamples with."""
     nr_threads_save: Count = 1
-    """Threads that TotalSegmentator saves masks with."""
+    """Threads that save binary masks (`binary_masks`)."""
     num_proc_preprocessing: Count = 1
     """Processes of nnU-Net's preprocessing."""
     num_proc_export: Count = 1
