@@ -342,11 +342,11 @@ class SegmentationPerturbationSection(Section):
     """The axes of perturbation: noise, translation, contour, volume. A key that is set overrides the profile's."""
 
     profile: Annotated[
-        Literal["volume", "mild", "standard", "aggressive"],
+        Literal["volume", "mild", "standard", "aggressive", "zwanenburg"],
         Field(validation_alias=AliasChoices("profile", "intensity")),
     ] = "volume"
     """`volume` changes volumes only; `mild`, `standard`, `aggressive` have 12, 81, 315 states (older name of the key:
-    `intensity`)."""
+    `intensity`). `zwanenburg` has 72: rotation, shift below a voxel, estimated noise, volume, supervoxel contours."""
     small_volume_changes: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] = (-0.15, 0.0, 0.15)
     """Relative changes of volume."""
     large_volume_changes: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] | None = None
@@ -359,8 +359,37 @@ class SegmentationPerturbationSection(Section):
     """Size of the contour randomisation in millimetres; null: half of the translation."""
     noise_levels: Annotated[tuple[NotNegative, ...], BeforeValidator(_one_or_many)] | None = None
     """Standard deviations of the added Gaussian noise in the image's unit (HU for CT); null: the profile's."""
+    rotation_angles_deg: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] | None = None
+    """`zwanenburg`: rotations in the image's plane in degrees, with 0; null: 0, -6, 6."""
+    grid_shifts_voxels: Annotated[tuple[Fraction, ...], BeforeValidator(_one_or_many)] | None = None
+    """`zwanenburg`: shifts of the resampled grid in its voxels, with 0; null: 0, 0.5."""
+    n_estimated_noise_realizations: CountOrZero | None = None
+    """`zwanenburg`: draws of noise as strong as the image's own, beside the image without; null: 1."""
+    n_supervoxel_realizations: CountOrZero | None = None
+    """`zwanenburg`: contours drawn at random along supervoxels, beside the contour as drawn; null: 1."""
     apply_to_structures: Texts | None = None
     """Patterns of structure names; null: `structures.robustness.include`."""
+
+    @model_validator(mode="after")
+    def _keys_fit_the_profile(self) -> SegmentationPerturbationSection:
+        """A key of the other kind of profile would have no effect."""
+        chain = (
+            "rotation_angles_deg",
+            "grid_shifts_voxels",
+            "n_estimated_noise_realizations",
+            "n_supervoxel_realizations",
+        )
+        grid = (
+            "large_volume_changes",
+            "max_translation_mm",
+            "n_random_contour_realizations",
+            "contour_randomization_mm",
+            "noise_levels",
+        )
+        foreign = grid if self.profile == "zwanenburg" else chain
+        if given := [name for name in foreign if getattr(self, name) is not None]:
+            raise ValueError(f"{', '.join(given)}: no axis of the profile {self.profile}")
+        return self
 
 
 class IccSection(Section):

@@ -20,7 +20,7 @@ from rtpipeline.pipeline.estimates import CourseSize, Estimate, estimate, second
 from rtpipeline.pipeline.plan import RunPlan
 from rtpipeline.pipeline.stages import Stage
 from rtpipeline.pipeline.state import causes
-from rtpipeline.radiomics_robustness.states import axes_of
+from rtpipeline.radiomics_robustness.profiles import profile_states
 from rtpipeline.segmentation import configured_tasks
 from rtpipeline.structures import Structure, standard_name
 from rtpipeline.structures.load import name_rules
@@ -193,7 +193,7 @@ def _size(description: CourseDescription, drawn: Sequence[Structure], configurat
         "radiomics": for_radiomics * (2 if configuration.radiomics.dose and has_dose else 1),
         "radiomics_robustness": sum(is_selected(structure, robust) for structure in structures) if has_ct else 0,
     }
-    return CourseSize(slices, counts, len(axes_of(section).states()))
+    return CourseSize(slices, counts, len(profile_states(section)))
 
 
 def _made(description: CourseDescription, configuration: Configuration) -> list[Structure]:

@@ -268,7 +268,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics_robustness.enabled,
         tokens=_robustness_tokens,
         sentinel=".radiomics_robustness_done",
-        method_version=4,
+        method_version=5,
     ),
     Stage(
         name="quality_control",

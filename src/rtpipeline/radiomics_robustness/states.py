@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rtpipeline.config import SegmentationPerturbationSection
@@ -38,7 +40,7 @@ class State:
         noise = f"_n{self.noise:g}" if self.noise else ""
         shift = "_t" + "_".join(f"{value:g}" for value in self.translation_mm) if any(self.translation_mm) else ""
         contour = f"_c{self.contour}" if self.contour else ""
-        return f"ntcv{noise}{shift}{contour}_v{_percent(self.volume_change)}"
+        return f"ntcv{noise}{shift}{contour}_v{percent(self.volume_change)}"
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,15 @@ class Axes:
         contours = range(self.contour_realisations + 1)
         grid = itertools.product(self.noise_levels, self.translations_mm, contours, self.volume_changes)
         states = tuple(State(*values) for values in grid)
-        identifiers = [state.perturbation_id for state in states]
-        repeated = sorted({name for name in identifiers if identifiers.count(name) > 1})
-        if repeated:
-            raise ValueError(f"these perturbation states are configured more than once: {', '.join(repeated)}")
+        refuse_repeated(state.perturbation_id for state in states)
         return states
+
+
+def refuse_repeated(identifiers: Iterable[str]) -> None:
+    """Raise ValueError where two states have one identifier."""
+    repeated = sorted(name for name, count in Counter(identifiers).items() if count > 1)
+    if repeated:
+        raise ValueError(f"these perturbation states are configured more than once: {', '.join(repeated)}")
 
 
 def axes_of(section: SegmentationPerturbationSection) -> Axes:
@@ -124,7 +130,7 @@ def _volume_changes(section: SegmentationPerturbationSection) -> tuple[float, ..
     return tuple(dict.fromkeys((*large, *small)))
 
 
-def _percent(change: float) -> str:
+def percent(change: float) -> str:
     """`0`, `+15`, `-05`, or `+12.5`."""
     percent = round(change * 100.0, 6)
     if percent == 0:

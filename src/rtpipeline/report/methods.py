@@ -74,6 +74,10 @@ _PERTURBATION_AXES = (
     "n_random_contour_realizations",
     "contour_randomization_mm",
     "noise_levels",
+    "rotation_angles_deg",
+    "grid_shifts_voxels",
+    "n_estimated_noise_realizations",
+    "n_supervoxel_realizations",
 )
 _Part = tuple[str, tuple[str, ...]]
 

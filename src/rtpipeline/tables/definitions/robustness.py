@@ -5,13 +5,20 @@ from __future__ import annotations
 from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
 
 _STATE_COLUMNS = (
-    Column("profile", "text", "Perturbation profile: volume, mild, standard or aggressive."),
+    Column("profile", "text", "Perturbation profile: volume, mild, standard, aggressive or zwanenburg."),
     Column("perturbation_id", "text", "The state, for example ntcv_n10_t0_0_4_c1_v+15; ntcv_v0 is unperturbed."),
     Column("noise_hu", "number", "Standard deviation of the Gaussian noise added to the image.", "HU"),
+    Column("noise_realisation", "integer", "Number of the draw of noise of the estimated level; 0 is none of these."),
+    Column("rotation_deg", "number", "Rotation of the resampled grid in the image's plane.", "degree"),
+    Column("grid_shift_voxels", "number", "Shift of the resampled grid along all of its axes, in its voxels.", "voxel"),
     Column("translation_x_mm", "number", "Applied shift of the mask to the patient's left.", "mm"),
     Column("translation_y_mm", "number", "Applied shift of the mask to the patient's back.", "mm"),
     Column("translation_z_mm", "number", "Applied shift of the mask to the patient's head.", "mm"),
-    Column("contour_realisation", "integer", "Number of the random contour; 0 is the contour as drawn."),
+    Column(
+        "contour_realisation",
+        "integer",
+        "Number of the random contour (along supervoxels in the profile zwanenburg); 0 is the contour as drawn.",
+    ),
     Column("contour_offset_mm", "number", "Drawn offset of the surface, outwards where positive.", "mm"),
     Column("volume_change", "number", "Relative change of the number of voxels, after translation and contour."),
     Column("seed", "integer", "Base seed; every draw follows from it and the identifiers of the row."),
