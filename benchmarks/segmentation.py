@@ -1,7 +1,9 @@
 """Ten small series by one warm TotalSegmentator beside ten processes of their own: seconds, and the same labels.
 
 The networks are tiny, so this is about what a process costs besides the network: imports and loading. Rounds alternate
-and the ratio is the median. Where there is a GPU (`RTPIPELINE_BENCHMARK_DEVICE=gpu:0`) the inferences run on it.
+and the ratio is the median. Where there is a GPU (`RTPIPELINE_BENCHMARK_DEVICE=gpu:0`) the inferences run on it, and a
+second table has seconds, memory and utilisation of the GPU with one job on it at a time and with two. Its networks are
+the real ones where `RTPIPELINE_BENCHMARK_WEIGHTS` names the folder of TotalSegmentator's weights.
 """
 
 from __future__ import annotations
@@ -10,9 +12,12 @@ import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +31,41 @@ from rtpipeline.scheduling.children import ChildProcesses
 SERIES = 10
 ROUNDS = 2
 DEVICE = os.environ.get("RTPIPELINE_BENCHMARK_DEVICE", "cpu")
+REAL_WEIGHTS = os.environ.get("RTPIPELINE_BENCHMARK_WEIGHTS")
+GPU_SERIES = 6
+GPU_SAMPLES_S = 0.2
 Bytes = list[bytes]
+
+
+class GpuWatch:
+    """What `nvidia-smi` says of one GPU while something runs on it."""
+
+    def __init__(self, device: str) -> None:
+        self.number = device.partition(":")[2] or "0"
+        self.memory_mib: list[float] = []
+        self.utilisation_percent: list[float] = []
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def ask(self, *fields: str) -> list[str]:
+        """Values of some of nvidia-smi's fields."""
+        command = ["nvidia-smi", "-i", self.number, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+        answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return [value.strip() for value in answer.strip().split(",")]
+
+    def _watch(self) -> None:
+        while not self._done.wait(GPU_SAMPLES_S):
+            memory, utilisation = self.ask("memory.used", "utilization.gpu")
+            self.memory_mib.append(float(memory))
+            self.utilisation_percent.append(float(utilisation))
+
+    def __enter__(self) -> GpuWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
 
 
 def segment(course: Course, weights: Path, children: ChildProcesses, forced: bool = True) -> dict[str, object]:
@@ -68,6 +107,40 @@ def separate(courses: list[Course], weights: Path) -> float:
     return time.perf_counter() - started
 
 
+def gpu_table(work: Path, weights: Path) -> dict[str, dict[str, float]]:
+    """Seconds, peak memory and mean utilisation of the GPU with one and with two jobs on it; warm processes."""
+    planes, size = (150, 300) if REAL_WEIGHTS else (60, 120)
+    courses = [make_course(work / f"gpu{number}", phantom(planes=planes, size=size)) for number in range(GPU_SERIES)]
+    figures = {}
+    for slots in (1, 2):
+        children = ChildProcesses()
+
+        def one(course: Course, children: ChildProcesses = children) -> None:
+            segment(course, weights, children)
+
+        with ThreadPoolExecutor(slots) as executor:
+            list(executor.map(one, courses[:slots]))  # starts the processes and loads the models
+            with GpuWatch(DEVICE) as watch:
+                started = time.perf_counter()
+                list(executor.map(one, courses))
+                seconds = time.perf_counter() - started
+        children.close()
+        figures[f"{slots} at once"] = {
+            "seconds": seconds,
+            "peak_memory_mib": max(watch.memory_mib, default=float("nan")),
+            "mean_utilisation_percent": statistics.fmean(watch.utilisation_percent or [float("nan")]),
+        }
+    return figures
+
+
+def show_gpu_table(figures: dict[str, dict[str, float]]) -> None:
+    name, memory, driver = GpuWatch(DEVICE).ask("name", "memory.total", "driver_version")
+    networks = "TotalSegmentator's networks (fast)" if REAL_WEIGHTS else "tiny networks"
+    print(f"{GPU_SERIES} series on {DEVICE}: {name}, {memory} MiB, driver {driver}; {networks}")
+    for slots, values in figures.items():
+        print(f"  {slots:12}", "  ".join(f"{label} {value:9.1f}" for label, value in values.items()))
+
+
 def main() -> None:
     work = Path(tempfile.mkdtemp(prefix="rtpipeline-benchmark-"))
     try:
@@ -89,6 +162,7 @@ def main() -> None:
         children = ChildProcesses()
         again = [segment(course, weights, children, forced=False) for course in courses]
         children.close()
+        on_gpu = gpu_table(work, Path(REAL_WEIGHTS or weights)) if DEVICE.startswith("gpu") else {}
     finally:
         shutil.rmtree(work)
     ratio = statistics.median([one / ten for one, ten in zip(times["warm_s"], times["separate_s"], strict=True)])
@@ -106,8 +180,14 @@ def main() -> None:
     for name, bar in bars.items():
         limit = f"at most {bar['at_most']:g}" if "at_most" in bar else f"at least {bar['at_least']:g}"
         print(f"  {name:30} {bar['value']:8.3f}  {limit}  {'ok' if bar['ok'] else 'NOT MET'}")
+    if on_gpu:
+        show_gpu_table(on_gpu)
+    else:
+        print("  no GPU: memory and utilisation were not measured")
     ok = all(bar["ok"] for bar in bars.values())
-    print(json.dumps({"name": "segmentation", "device": DEVICE, "figures": figures, "bars": bars, "ok": ok}))
+    print(
+        json.dumps({"name": "segmentation", "device": DEVICE, "figures": {**figures, **on_gpu}, "bars": bars, "ok": ok})
+    )
 
 
 if __name__ == "__main__":
