@@ -25,7 +25,7 @@ from rtpipeline.tables.definitions.dvh import DVH_METRICS
 from rtpipeline.tables.definitions.metadata import CASE_METADATA
 from rtpipeline.tables.definitions.quality_control import QUALITY_CONTROL
 from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT
-from rtpipeline.tables.parquet import to_arrow, write_arrow
+from rtpipeline.tables.parquet import empty, to_arrow, write_arrow
 
 SIZES = (0, 100, 1000)
 FEATURES, FEATURE_STRUCTURES = 1206, 10
@@ -83,7 +83,7 @@ def make_cohort(folder: Path, count: int) -> list[Course]:
             state = course.files.state(source.stage)
             state.parent.mkdir(parents=True, exist_ok=True)
             state.write_text('{"status": "ok", "reason": ""}', encoding="utf-8")
-            data = made.get(source.table.name)
+            data = made.get(source.table.name, empty(source.table) if source.always else None)
             if data is not None:
                 named = data.set_column(0, "patient_id", pa.array([patient] * data.num_rows, pa.string()))
                 write_arrow(source.file(course.files), named)

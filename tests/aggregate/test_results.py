@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from rtpipeline.aggregate import SOURCES, aggregate
-from rtpipeline.config import Configuration, load_configuration
+from rtpipeline.config import Configuration, ConfigurationError, load_configuration
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.outcome import Outcome
 from rtpipeline.tables import excel, parquet
@@ -236,7 +236,7 @@ def test_columns_are_chosen_in_the_configuration(cohort: CohortFiles, make_cours
     ],
 )
 def test_columns_that_cannot_be_are_refused(chosen: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(words)):
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
         analysis_definition(load_configuration(overrides={"aggregation.analysis": chosen}).aggregation.analysis)
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +87,36 @@ def test_a_plan_of_some_stages_shows_those_alone_in_full_words(tmp_path: Any) ->
     assert "segmentation" in result.output
     assert "…" not in result.output
     assert not (tmp_path / "out").exists()
+
+
+BASH = """
+source <(rtpipeline --show-completion bash)
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+_rtpipeline_completion rtpipeline
+echo "${COMPREPLY[*]}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["st"], {"status", "stage"}),
+        (["run", "--totalseg-"], {"--totalseg-device", "--totalseg-fast", "--totalseg-weights"}),
+        (["run", "--totalseg-device", ""], {"gpu", "cpu", "mps"}),
+        (["plan", "--stage", "radiomics"], {"radiomics", "radiomics_robustness"}),
+        (["stage", "d"], {"dvh"}),
+    ],
+)
+def test_bash_completes_what_was_begun(words: list[str], offered: set[str], tmp_path: Path) -> None:
+    program = tmp_path / "rtpipeline"
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' -m rtpipeline.cli.app \"$@\"\n", encoding="utf-8")
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SHELL": "/bin/bash"}
+    answer = subprocess.run(
+        ["bash", "-c", BASH, "bash", "rtpipeline", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(answer.stdout.split()) == offered, answer.stderr

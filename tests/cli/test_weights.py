@@ -44,6 +44,8 @@ def test_tasks_of_custom_models_are_fetched_too(tmp_path: Path) -> None:
         "nnunet: {interface: totalsegmentator, networks: [{task: lung_vessels}]}"
     )
     options = ["--totalseg-fast", "--totalseg-weights", str(tmp_path / "weights")]
-    ended = weights(tmp_path, *options, "--config", "custom_models.enabled=true", "--config", "custom_models.root=models")
+    ended = weights(
+        tmp_path, *options, "--config", "custom_models.enabled=true", "--config", "custom_models.root=models"
+    )
     assert ended.returncode == 1
     assert "dataset 258 could not be fetched" in ended.stderr

@@ -76,7 +76,7 @@ def test_explain_names_the_input_that_changed(output, course):
 
 def test_explain_of_an_unknown_course_names_the_known_ones(output, course):
     result = call("explain", "P9/none", "--outdir", output)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert course.key in result.output
 
 
@@ -101,6 +101,20 @@ def test_time_and_memory_of_every_stage_are_known(output, course):
     assert "most memory that a run held at once: " in call("status", output).output
 
 
+def test_status_says_how_long_a_run_will_take_once_every_stage_was_seen(output, course):
+    cohort = CohortFiles(output)
+    course.files.state("metadata").unlink()
+    with locked(cohort.lock), locked(course.files.lock("metadata")):
+        known = json.loads(call("status", output, "--json").stdout)
+        for other in cohort.manifest_courses():
+            other.files.state("dvh").unlink()
+        unknown = call("status", output)
+    assert known["eta_s"] > 0
+    assert "shows when every stage ran once (dvh did not yet)" in unknown.output
+    assert f"{course.key} metadata running (process {os.getpid()}" in unknown.output
+    assert "to go" not in call("status", output).output
+
+
 def test_aggregate_and_report_do_only_that(output, course):
     cohort = CohortFiles(output)
     tables = {path.name: path.read_bytes() for path in cohort.results.glob("*.parquet")}
@@ -115,7 +129,7 @@ def test_aggregate_and_report_do_only_that(output, course):
     assert course.files.state("dvh").read_bytes() == state
 
 
-@pytest.mark.parametrize("command", ["aggregate", "report", "verify"])
+@pytest.mark.parametrize("command", ["aggregate", "report", "verify", "status", "rois"])
 def test_nothing_to_work_on_is_wrong_usage(command, tmp_path):
     result = call(command, tmp_path)
     assert result.exit_code == 2

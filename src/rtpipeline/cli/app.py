@@ -69,6 +69,8 @@ class LazyCommands(TyperGroup):
         """Find the command that `arguments` begin with, and load it."""
         name, _, rest = super().resolve_command(context, arguments)
         assert name is not None
+        if sys.stderr.isatty() and not context.resilient_parsing and "--help" not in rest:
+            typer.echo(f"rtpipeline {__version__} {name}", err=True)  # at once: importing a command takes a moment
         return name, _load(name), rest
 
     def format_commands(self, context: Any, formatter: Any) -> None:

@@ -15,6 +15,7 @@ from rtpipeline.config import Configuration, ConfigurationError, load_configurat
 from rtpipeline.course import CohortFiles
 from rtpipeline.outcome import StageError
 from rtpipeline.scheduling.disk_space import disk_full_reason
+from rtpipeline.tables.definitions.analysis import analysis_definition
 
 CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
 DEFAULT_CONFIGURATION_FILE = Path("config.yaml")
@@ -47,7 +48,9 @@ def configuration_from(
         overrides[key.strip()] = typed_value(value.strip())
     overrides.update({key: value for key, value in flags.items() if value is not None})
     try:
-        return load_configuration(file, environment, overrides), file
+        configuration = load_configuration(file, environment, overrides)
+        analysis_definition(configuration.aggregation.analysis)  # which needs to know the tables' columns
+        return configuration, file
     except ConfigurationError as error:
         raise usage_error(str(error)) from error
 
@@ -62,12 +65,18 @@ def configuration_of_output(
     """
     cohort = CohortFiles(outdir)
     if not cohort.manifest.is_file():
-        raise usage_error(f"{outdir}: nothing was organized here yet (no {cohort.manifest.relative_to(outdir)})")
+        raise nothing_organized(cohort)
     last = cohort.effective_configuration
     named = any("=" not in value or Path(value).is_file() for value in config)
     files = [str(last)] if last.is_file() and not named else []
     configuration, _ = configuration_from([*files, *config], {**(flags or {}), "output_dir": outdir}, environment)
     return configuration
+
+
+def nothing_organized(cohort: CohortFiles) -> typer.Exit:
+    """Say that an output folder has no courses; to be raised."""
+    folder = cohort.folder
+    return usage_error(f"{folder}: nothing was organized here yet (no {cohort.manifest.relative_to(folder)})")
 
 
 def _default_file(environment: Mapping[str, str]) -> Path | None:

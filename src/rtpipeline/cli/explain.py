@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rtpipeline.cli.console import configuration_of_output, explained_errors
+from rtpipeline.cli.console import configuration_of_output, explained_errors, usage_error
 from rtpipeline.cli.flags import ConfigOfLastRun, Json
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles, Course
-from rtpipeline.outcome import StageError
 from rtpipeline.pipeline.stages import STAGES, Stage
 from rtpipeline.pipeline.state import StageState, causes
 
@@ -31,8 +30,9 @@ def command(
     """Say why each stage of a course ran, and whether it would run again."""
     folder = Path(course) if outdir is None else outdir / course
     configuration = configuration_of_output(outdir or folder.resolve().parent.parent, config or [], os.environ)
+    found = _course(folder)
     with explained_errors():
-        explained = [_explained(stage, _course(folder), configuration) for stage in STAGES]
+        explained = [_explained(stage, found, configuration) for stage in STAGES]
     if json_output:
         typer.echo(json.dumps(explained, indent=1, ensure_ascii=False))
         return
@@ -46,7 +46,8 @@ def _course(folder: Path) -> Course:
     except FileNotFoundError as error:
         cohort = CohortFiles(folder.parent.parent)
         known = ", ".join(course.key for course in cohort.manifest_courses()) if cohort.manifest.is_file() else "none"
-        raise StageError(f"{folder}: not a course folder (it has no course.json); the courses are: {known}") from error
+        message = f"{folder}: not a course folder (it has no course.json); the courses are: {known}"
+        raise usage_error(message) from error
 
 
 def _explained(stage: Stage, course: Course, configuration: Configuration) -> dict[str, Any]:

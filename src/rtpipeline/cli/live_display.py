@@ -11,6 +11,7 @@ import psutil
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +28,7 @@ def live_display(logger: logging.Logger) -> Iterator[Callable[[PoolView], None] 
         yield None
         return
     consoles = [handler for handler in logger.handlers if type(handler) is logging.StreamHandler]
-    with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
+    with Live(_moving("the lines above say what is at work"), console=Console(stderr=True), transient=True) as live:
         before = [handler.setStream(sys.stderr) for handler in consoles]  # which now writes above the display
         try:
             yield lambda view: live.update(rendered(view))
@@ -49,4 +50,9 @@ def rendered(view: PoolView) -> Group:
     gpus = sorted({device for _, device, _ in view.running if device != "cpu"})
     used = f"memory {(memory.total - memory.available) / 1e9:.1f} of {memory.total / 1e9:.1f} GB"
     lines.append(f"{used}, GPUs at work: {', '.join(gpus)}" if gpus else used)
-    return Group(bars, Text("\n".join(lines), style="dim"))
+    return Group(bars, _moving("\n".join(lines)))
+
+
+def _moving(text: str) -> Spinner:
+    """A text beside a sign that moves as long as the program lives, however long one step takes."""
+    return Spinner("dots", Text(text, style="dim"))

@@ -30,9 +30,19 @@ DEVICES = ("gpu", "cpu", "mps")
 MERGE_CRITERIA = ("same_ct_study", "frame_of_reference")
 
 
+# For shell completion.
+
+
 def _stage_names() -> list[str]:
-    """For shell completion; a stage may also be typed by an alias, or several with commas between."""
     return list(STAGE_NAMES)
+
+
+def _devices() -> list[str]:
+    return list(DEVICES)
+
+
+def _merge_criteria() -> list[str]:
+    return list(MERGE_CRITERIA)
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class RunFlags:
         typer.Option(
             metavar="|".join(MERGE_CRITERIA),
             help="What plans of one course have in common.",
-            autocompletion=lambda: list(MERGE_CRITERIA),
+            autocompletion=_merge_criteria,
             rich_help_panel=INPUT,
         ),
     ] = None
@@ -131,7 +141,7 @@ class RunFlags:
         typer.Option(
             metavar="|".join(DEVICES),
             help="Where segmentation computes; `cuda` is `gpu`.",
-            autocompletion=lambda: list(DEVICES),
+            autocompletion=_devices,
             rich_help_panel=MACHINE,
         ),
     ] = None

@@ -8,15 +8,21 @@ from typing import Annotated
 
 import typer
 
-from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
+from rtpipeline.cli.console import configuration_from, explained_errors, start_logging, usage_error
 from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
 from rtpipeline.outcome import Outcome
 from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 from rtpipeline.pipeline.single_stage import run_one_stage
+from rtpipeline.pipeline.stages import STAGES
+
+
+def _names() -> list[str]:
+    """For shell completion."""
+    return [stage.name for stage in STAGES]
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="Name or alias of the stage.")],
+    name: Annotated[str, typer.Argument(help="Name or alias of the stage.", autocompletion=_names)],
     course: Annotated[Path, typer.Option(help="Course folder.")],
     config: Config = None,
     max_workers: MaxWorkers = None,
@@ -24,6 +30,8 @@ def command(
     verbose: Verbose = False,
 ) -> None:
     """Run one stage of one course."""
+    if name not in {known for stage in STAGES for known in (stage.name, *stage.aliases)}:
+        raise usage_error(f"no stage of a course is called {name!r}; they are {', '.join(_names())}")
     # A course folder is OUTDIR/PATIENT/COURSE; the threads are given by the caller, so no core is reserved again.
     flags = {
         "output_dir": course.resolve().parent.parent,

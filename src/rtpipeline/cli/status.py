@@ -9,11 +9,11 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from rtpipeline.cli.console import explained_errors
+from rtpipeline.cli.console import explained_errors, nothing_organized
 from rtpipeline.cli.flags import Json, OutputFolder
 from rtpipeline.cli.printing import output_console, table_of
+from rtpipeline.config import load_configuration
 from rtpipeline.course import CohortFiles, Course
-from rtpipeline.outcome import StageError
 from rtpipeline.pipeline.course_stage import stage_states
 from rtpipeline.pipeline.stages import STAGES
 from rtpipeline.scheduling.locks import holder_of
@@ -31,12 +31,13 @@ def command(
     with explained_errors():
         cohort = CohortFiles(outdir)
         if not cohort.manifest.is_file():
-            raise StageError(f"{outdir}: nothing was organized here yet (no {cohort.manifest.name})")
+            raise nothing_organized(cohort)
         courses: list[dict[str, Any]] = [
             {"course": course.key, "stages": _stages(course)} for course in cohort.manifest_courses()
         ]
         holder = holder_of(cohort.lock)
-    eta_s = _remaining_seconds(courses) if holder is not None else None
+        enabled = _enabled_stages(cohort)
+    eta_s, unknown = _remaining_seconds(courses, enabled) if holder is not None else (None, [])
     if json_output:
         run = str(holder) if holder is not None else ""
         typer.echo(json.dumps({"run": run, "eta_s": eta_s, "courses": courses}, indent=1, ensure_ascii=False))
@@ -52,7 +53,13 @@ def command(
         console.print(f"most memory that a run held at once: {peak / 1e9:.1f} GB")
     if holder is not None:
         eta = f"; about {eta_s:.0f} s to go" if eta_s is not None else ""
+        if unknown:
+            eta = f"; how long it will take shows when every stage ran once ({', '.join(unknown)} did not yet)"
         console.print(f"a run is at work here ({holder}){eta}", markup=False)
+        for course in courses:
+            for one in course["stages"]:
+                if one["status"] == RUNNING:
+                    console.print(f"{course['course']} {one['stage']} running ({one['holder']})", markup=False)
 
 
 def _stages(course: Course) -> list[dict[str, Any]]:
@@ -75,19 +82,31 @@ def _stages(course: Course) -> list[dict[str, Any]]:
     return found
 
 
-def _remaining_seconds(courses: Sequence[dict[str, Any]]) -> float | None:
-    """Mean time of each stage, for every course that has not had it, over what runs at once; None if unknown.
+def _enabled_stages(cohort: CohortFiles) -> list[str]:
+    """The stages of the last run's configuration."""
+    file = cohort.effective_configuration
+    configuration = load_configuration(file if file.is_file() else None)
+    return [stage.name for stage in STAGES if stage.enabled(configuration)]
 
-    Stages that no course has had yet count as switched off.
+
+def _remaining_seconds(courses: Sequence[dict[str, Any]], enabled: Sequence[str]) -> tuple[float | None, list[str]]:
+    """Mean time of each stage, for every course that has not had it, over what runs at once.
+
+    Returns:
+        seconds, or None where they are unknown; and the stages whose time is unknown because no course has had them.
     """
-    remaining, running = 0.0, 0
-    for number in range(len(STAGES)):
+    remaining, running, unknown = 0.0, 0, []
+    for number, stage in enumerate(STAGES):
         column = [course["stages"][number] for course in courses]
         took = [one["seconds"] for one in column if one["seconds"] is not None and one["status"] != RUNNING]
         running += sum(one["status"] == RUNNING for one in column)
         open_count = sum(one["status"] in (RUNNING, NOT_RUN) for one in column)
-        remaining += open_count * sum(took) / len(took) if took else 0.0
-    return round(remaining / running, 1) if running else None
+        if stage.name in enabled and open_count:
+            if took:
+                remaining += open_count * sum(took) / len(took)
+            else:
+                unknown.append(stage.name)
+    return (round(remaining / running, 1) if running and not unknown else None), unknown
 
 
 def _table(courses: Sequence[dict[str, Any]]) -> Table:

@@ -124,7 +124,9 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
         text = file.read_text(encoding="utf-8")
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise ConfigurationError(f"{file}: cannot be read ({error.strerror}); correct the path of the file") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{file}: cannot be read as YAML: {error}") from error
     if values is None:
         return {}, {}

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from rtpipeline.config import AnalysisSection
+from rtpipeline.config import AnalysisSection, ConfigurationError
 from rtpipeline.tables.definitions.metadata import CASE_METADATA
 from rtpipeline.tables.schema import COURSE_COLUMNS, Column, Table
 
@@ -104,14 +104,14 @@ def analysis_definition(chosen: AnalysisSection, features: Sequence[str] = ()) -
         features: names of the radiomics features that there are, for patterns.
 
     Raises:
-        ValueError: a column of case_metadata is unknown, or two columns would have one name.
+        ConfigurationError: a column of case_metadata is unknown, or two columns would have one name.
     """
     metadata = {column.name: column for column in CASE_METADATA.columns}
     for name in chosen.case_metadata:
         if name not in metadata:
             near = difflib.get_close_matches(name, metadata, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(f"aggregation.analysis.case_metadata: the table has no column {name!r}{hint}")
+            raise ConfigurationError(f"aggregation.analysis.case_metadata: the table has no column {name!r}{hint}")
     columns = (
         *_FIRST,
         *(metadata[name] for name in chosen.case_metadata),
@@ -126,7 +126,7 @@ def analysis_definition(chosen: AnalysisSection, features: Sequence[str] = ()) -
     )
     twice = [name for name, count in Counter(column.name for column in columns).items() if count > 1]
     if twice:
-        raise ValueError(f"aggregation.analysis: two columns would be named {twice[0]}; drop one")
+        raise ConfigurationError(f"aggregation.analysis: two columns would be named {twice[0]}; drop one")
     description = "One row per course: what most studies need, joined with the clinical table where one is given."
     return Table("analysis_table", description, columns, sort_by=("patient_id", "course_id"))
 
