@@ -65,6 +65,15 @@ def test_a_missing_plane_leaves_true_positions(tmp_path: Path) -> None:
     assert grid.plane_offsets_mm.tolist() == [0, 2.5, 5, 7.5, 12.5, 15, 17.5, 20]
 
 
+def test_folders_below_are_not_looked_into(tmp_path: Path) -> None:
+    grid = grid_of()
+    write_series(tmp_path, grid, np.zeros(grid.shape, np.int16))
+    write_series(tmp_path / "other", grid_of("FFS"), np.ones(grid.shape, np.int16), series="other")
+    image = load_image(tmp_path)
+    assert image.grid.same_as(grid)
+    assert not (image.values + 1000.0).any()
+
+
 def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     file = write_series(tmp_path, grid_of(), STORED)[2]
     shutil.copy(file, tmp_path / "again.dcm")
