@@ -21,6 +21,7 @@ RADIOMICS_MODULES = (
     "rtpipeline.extraction",
     "rtpipeline.radiomics_robustness.statistics",
     "rtpipeline.scheduling.worker_process",
+    "rtpipeline.scheduling.memory",
     "rtpipeline.scheduling.memory_pressure",
     "rtpipeline.scheduling.thread_caps",
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +15,10 @@ import numpy as np
 
 from rtpipeline import extraction
 from rtpipeline.config import Configuration
+from rtpipeline.extraction.identity import source_digest
 from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, JobResult, MaskOnDisk
+from rtpipeline.extraction.kept import KeptResults
+from rtpipeline.extraction.parts import in_parts, joined
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import StageError
@@ -37,6 +42,7 @@ __all__ = [
 _SERVICE = "rtpipeline.extraction.service"
 _SUBMISSIONS = 2
 """How often a job is handed to a service that dies."""
+_KEPT_FILE = "radiomics_results.jsonl"
 _LOOK_UP_S = 0.2
 _SHORT_REQUEST_TIMEOUT_S = 120.0
 
@@ -53,13 +59,15 @@ def store_image(file: Path, volume: Volume) -> ImageOnDisk:
     """
     grid = volume.grid
     x_mm, y_mm, z_mm = (float(value) for value in grid.origin_mm)
+    values = np.ascontiguousarray(volume.values, dtype=np.float32)
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.save(file, np.ascontiguousarray(volume.values, dtype=np.float32))
+    np.save(file, values)
     return ImageOnDisk(
         file=file,
         origin_mm=(x_mm, y_mm, z_mm),
         spacing_mm=grid.spacing_mm,
         direction=tuple(float(value) for value in grid.direction.ravel()),
+        digest=hashlib.sha1(values.data, usedforsecurity=False).hexdigest(),
     )
 
 
@@ -75,9 +83,12 @@ def store_mask(file: Path, mask: Mask, grid: Grid) -> MaskOnDisk:
         ValueError: the mask's voxels are not voxels of `grid`.
     """
     planes, rows, columns = mask.box_on(grid)
+    values = np.ascontiguousarray(mask.values)
     file.parent.mkdir(parents=True, exist_ok=True)
-    np.save(file, mask.values)
-    return MaskOnDisk(file, (planes.start, rows.start, columns.start))
+    np.save(file, values)
+    digest = hashlib.sha1(values.data, usedforsecurity=False)
+    digest.update(str(values.shape).encode("ascii"))
+    return MaskOnDisk(file, (planes.start, rows.start, columns.start), digest.hexdigest())
 
 
 def packaged_parameters(modality: Literal["CT", "MR", "PT", "RTDOSE"]) -> Path:
@@ -169,17 +180,20 @@ class RadiomicsClient:
         jobs: Iterable[ExtractionJob],
         *,
         timeout_s: float | None,
+        kept: Path | None = None,
         report_progress: Callable[[int, int], None] = lambda done, total: None,
         cancelled: threading.Event | None = None,
     ) -> Iterator[JobResult]:
         """Run jobs, the largest first, never more than `at_once` at a time; yield each result as it comes.
 
-        Every job is answered exactly once. A job whose worker dies is tried once more by the service; when the
-        service itself dies, it is started again and its unfinished jobs are handed in once more.
+        Every job is answered exactly once. Large ones are divided among the workers (`extraction.parts`). A job whose
+        worker dies is tried once more by the service; when the service itself dies, it is started again and its
+        unfinished jobs are handed in once more.
 
         Args:
             jobs: with keys that differ.
             timeout_s: time limit of one job, counted from when a worker has it; None for no limit.
+            kept: a folder that keeps results from one run to the next; None: none are kept.
             report_progress: called with (done, total) after each result.
             cancelled: set when the run is to stop.
 
@@ -187,30 +201,49 @@ class RadiomicsClient:
             StageError: `cancelled` was set, or the service cannot be started.
             ValueError: two jobs have the same key.
         """
-        waiting = sorted(jobs, key=lambda job: (-job.size, job.key))
-        total = len(waiting)
-        if len({job.key for job in waiting}) < total:
+        asked = sorted(jobs, key=lambda job: (-job.size, job.key))
+        if len({job.key for job in asked}) < len(asked):
             raise ValueError("two extraction jobs have the same key")
-        done = 0
-        submissions: dict[str, int] = {}
-        under_way: dict[Future[Message], ExtractionJob] = {}
+        origin = {**self.environment.versions, "source": source_digest()}
+        results = KeptResults(kept / _KEPT_FILE if kept is not None else None, origin)
+        remaining = []
+        for job in asked:
+            known = results.of(job)
+            if known is None:
+                remaining.append(job)
+            else:
+                yield known
+        done = len(asked) - len(remaining)
+        for job, result in self._run(remaining, timeout_s, cancelled or threading.Event()):
+            results.add(job, result)
+            done += 1
+            report_progress(done, len(asked))
+            yield result
+
+    def _run(
+        self, jobs: list[ExtractionJob], timeout_s: float | None, cancelled: threading.Event
+    ) -> Iterator[tuple[ExtractionJob, JobResult]]:
+        """Run jobs in their order, in parts where that helps; a result, or the first failure of a part, for each."""
+        divided = [_Divided(job, parts) for job, parts in zip(jobs, in_parts(jobs, self.at_once), strict=True)]
+        waiting = [_Piece(whole, number) for whole in divided for number in range(len(whole.parts))]
+        waiting.sort(key=lambda piece: -piece.job.size)
+        under_way: dict[Future[Message], _Piece] = {}
         while waiting or under_way:
-            if cancelled is not None and cancelled.is_set():
+            if cancelled.is_set():
                 raise StageError("cancelled; run again to finish")
             while waiting and len(under_way) < self.at_once:
-                job = waiting.pop(0)
-                submissions[job.key] = submissions.get(job.key, 0) + 1
-                under_way[self._submit(job, timeout_s)] = job
+                piece = waiting.pop(0)
+                piece.submissions += 1
+                under_way[self._submit(piece.job, timeout_s)] = piece
             finished, _ = wait(under_way, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)
             for future in finished:
-                job = under_way.pop(future)
-                error = future.exception()
-                if isinstance(error, WorkerDiedError) and submissions[job.key] < _SUBMISSIONS:
-                    waiting.insert(0, job)
-                    continue
-                done += 1
-                report_progress(done, total)
-                yield _result(job, future)
+                piece = under_way.pop(future)
+                whole = piece.whole
+                if isinstance(future.exception(), WorkerDiedError) and piece.submissions < _SUBMISSIONS:
+                    waiting.insert(0, piece)
+                elif not whole.ended and whole.takes(piece.number, _result(piece.job, future)):
+                    waiting = [other for other in waiting if other.whole is not whole]
+                    yield whole.job, whole.result
 
     def _service(self) -> RadiomicsService:
         return self._children.shared(self._key, self._start)
@@ -220,9 +253,47 @@ class RadiomicsClient:
         return self._service().process.submit(request)
 
 
+@dataclass
+class _Divided:
+    """A job, its parts, and what came of them."""
+
+    job: ExtractionJob
+    parts: list[ExtractionJob]
+    results: dict[int, JobResult] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """All parts are done, or one has failed."""
+        complete = len(self.results) == len(self.parts)
+        return complete or any(result.status != "ok" for result in self.results.values())
+
+    @property
+    def result(self) -> JobResult:
+        """Of the job, in the order of its parts."""
+        return joined([result for _, result in sorted(self.results.items())])
+
+    def takes(self, number: int, result: JobResult) -> bool:
+        """Take the result of one part; whether the job has ended with it."""
+        self.results[number] = result
+        return self.ended
+
+
+@dataclass
+class _Piece:
+    """One part of a job, and how often it was handed in."""
+
+    whole: _Divided
+    number: int
+    submissions: int = 0
+
+    @property
+    def job(self) -> ExtractionJob:
+        return self.whole.parts[self.number]
+
+
 def _result(job: ExtractionJob, future: Future[Message]) -> JobResult:
     """The answer to a job, also where the service has none."""
     try:
         return JobResult.from_message(future.result())
     except WorkerError as error:
-        return JobResult(job.key, "failed", {}, str(error), memory_pressure=error.memory_pressure)
+        return JobResult(job.key, "failed", {}, reason=str(error), memory_pressure=error.memory_pressure)

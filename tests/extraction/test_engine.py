@@ -161,6 +161,36 @@ def test_odd_structures_have_the_features_of_plain_pyradiomics(
     assert_same(result.features, plain_features(volume, mask, parameters))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{ALL_IMAGES}  Square: {{}}\nsetting: {{{ONE_MM}}}\n",
+        "imageType: {LoG: {sigma: [1.0]}, Wavelet: {level: 2}}\nsetting: {sigma: [2.0], resegmentRange: [-200, 200]}\n",
+        f"imageType: {{Wavelet: {{wavelet: db3}}}}\nsetting: {{force2D: true, force2Ddimension: 1}}\n{NO_SHAPE}",
+        "imageType: {Original: {}, Wavelet: {}}\nfeatureClass: {shape: [], glcm: [MCC]}\nsetting: {binCount: 9}",
+        "featureClass: {shape: []}",
+    ],
+)
+def test_parts_of_a_job_make_the_whole_to_the_last_bit_and_in_its_order(
+    text: str, tmp_path: Path, client: RadiomicsClient, make_job: Callable[..., ExtractionJob]
+) -> None:
+    """Odd and even sizes; the packaged kinds of images, each with one that is not divided further."""
+    image_grid = Grid.uniform((-10.0, 20.0, -30.0), (0.8, 1.1, 2.5), (60, 51, 30), OBLIQUE)
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text(text, encoding="utf-8")
+    mask = ellipsoid(image_grid, (15.0, 25.0, 30.0), (6.0, 12.0, 14.0))
+    job = replace(make_job("one", noisy_volume(image_grid), mask, parameters), diagnostics=True)
+    client.at_once = 1
+    (whole,) = client.extract([job], timeout_s=120)
+    client.at_once = 2
+
+    (divided,) = client.extract([job], timeout_s=120)
+
+    assert whole.status == "ok", whole.reason
+    assert divided == whole
+    assert list(divided.features) == list(whole.features)
+
+
 def test_structures_that_follow_each_other_on_an_image_share_its_coefficients_and_change_nothing(
     tmp_path: Path,
     client: RadiomicsClient,

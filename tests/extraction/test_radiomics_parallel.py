@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from rtpipeline.extraction.jobs import ExtractionJob, JobResult
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import StageError
+from rtpipeline.radiomics_conda import find_radiomics_python
 from rtpipeline.radiomics_parallel import RadiomicsClient, radiomics_client
 from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.resources import Resources
@@ -102,27 +104,53 @@ def test_a_killed_worker_costs_its_job_one_retry_and_no_row(client: RadiomicsCli
     assert disturbed == undisturbed
 
 
-def test_a_job_whose_workers_die_twice_fails_and_the_others_are_there(
+def test_a_job_whose_workers_crash_twice_fails_and_the_others_are_there(
     client: RadiomicsClient, jobs: list[ExtractionJob]
 ) -> None:
-    """The only job under way is killed until it is given up; the one after it is done."""
+    """Segmentation faults of the only job under way until it is given up; the one after it is done."""
     client.at_once = 1
-    killed: list[int] = []
+    crashed: list[int] = []
 
-    def kill_twice() -> None:
-        kill_one_busy_worker(client, killed)
-        while killed[0] in busy_workers(client):
-            time.sleep(0.01)
-        kill_one_busy_worker(client, killed)
+    def crash_twice() -> None:
+        deadline = time.monotonic() + 60
+        while len(crashed) < 2 and time.monotonic() < deadline:
+            for pid in set(busy_workers(client)) - set(crashed):
+                os.kill(pid, signal.SIGSEGV)
+                crashed.append(pid)
 
-    killer = during(kill_twice)
+    crasher = during(crash_twice)
     results = collect(client, jobs[:2])
 
-    killer.join()
+    crasher.join()
     assert results[jobs[1].key].status == "failed"  # the larger one is started first
-    assert results[jobs[1].key].reason == "the worker process ended with exit code -9, 2 times"
-    assert results[jobs[1].key].memory_pressure
+    assert results[jobs[1].key].reason == "the worker process ended with exit code -11, 2 times"
+    assert not results[jobs[1].key].memory_pressure
     assert results[jobs[0].key].status == "ok"
+
+
+def test_killing_a_random_worker_every_second_loses_no_row(client: RadiomicsClient, jobs: list[ExtractionJob]) -> None:
+    """Twelve structures of equal size, so that all are divided: what was done of them is not done again."""
+    twelve = [replace(jobs[-1], key=f"job {number}") for number in range(12)]
+    undisturbed = collect(client, twelve)
+    random = np.random.default_rng(12)
+    killed: list[int] = []
+    finished = threading.Event()
+
+    def kill_every_second() -> None:
+        while not finished.wait(1.0):
+            workers = workers_of(client)
+            if pids := workers["busy"] + workers["idle"]:
+                killed.append(int(random.choice(pids)))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    killer = during(kill_every_second)
+    disturbed = collect(client, twelve)
+
+    finished.set()
+    killer.join()
+    assert len(killed) >= 2
+    assert all(result.status == "ok" for result in disturbed.values())
+    assert disturbed == undisturbed
 
 
 def test_workers_that_died_while_idle_cost_nothing(client: RadiomicsClient, jobs: list[ExtractionJob]) -> None:
@@ -135,22 +163,65 @@ def test_workers_that_died_while_idle_cost_nothing(client: RadiomicsClient, jobs
     assert collect(client, jobs[:2]) == undisturbed
 
 
-def test_a_job_over_its_time_limit_is_killed_and_the_others_go_on(
+def test_a_worker_that_hangs_is_killed_at_the_time_limit_and_the_others_go_on(
+    client: RadiomicsClient, jobs: list[ExtractionJob]
+) -> None:
+    client.at_once = 1
+    stopped: list[int] = []
+
+    def stop_one() -> None:
+        while not (pids := busy_workers(client)):
+            time.sleep(0.01)
+        os.kill(pids[0], signal.SIGSTOP)
+        stopped.append(pids[0])
+
+    stopper = during(stop_one)
+    results = collect(client, jobs[:2], timeout_s=8)
+
+    stopper.join()
+    assert results[jobs[1].key].status == "timed out"
+    assert results[jobs[1].key].reason == "not done within 8 s"
+    assert results[jobs[0].key].status == "ok"
+    assert not is_running(stopped[0])
+
+
+def test_a_second_run_computes_only_what_the_first_did_not_finish(
     client: RadiomicsClient, jobs: list[ExtractionJob], tmp_path: Path
 ) -> None:
-    """An image file that never ends: a pipe that nobody writes to."""
-    pipe = tmp_path / "endless.npy"
-    os.mkfifo(pipe)
-    image = jobs[0].image
-    endless = type(image)(pipe, image.origin_mm, image.spacing_mm, image.direction)
-    hanging = ExtractionJob("hanging", endless, jobs[0].mask, jobs[0].parameters, 1e9)
+    """The image and the masks that are finished are gone: nobody can compute them again."""
+    stopped = client.extract(jobs[:3], timeout_s=120, kept=tmp_path / "kept")
+    first, second = next(stopped), next(stopped)
+    stopped.close()
+    for result in (first, second):
+        next(job for job in jobs if job.key == result.key).mask.file.unlink()
 
-    results = collect(client, [hanging, jobs[0]], timeout_s=15)
+    again = {result.key: result for result in client.extract(jobs[:3], timeout_s=120, kept=tmp_path / "kept")}
 
-    assert results["hanging"].status == "timed out"
-    assert "15 s" in results["hanging"].reason
-    assert results[jobs[0].key].status == "ok"
-    assert busy_workers(client) == []
+    assert again[first.key] == first
+    assert again[second.key] == second
+    assert [result.status for result in again.values()] == ["ok"] * 3
+
+
+def test_a_job_that_needs_more_memory_than_there_is_fails_with_that_reason_and_the_others_are_there(
+    resources: Resources, jobs: list[ExtractionJob], tmp_path: Path
+) -> None:
+    """A real limit on the address space of every worker; a hundred thousand grey levels do not fit into it."""
+    python = find_radiomics_python(Configuration(), os.environ).python
+    limited = tmp_path / "python"
+    limited.write_text(f'#!/bin/sh\nulimit -v 4000000\nexec {python} "$@"\n', encoding="utf-8")
+    limited.chmod(0o755)
+    children = ChildProcesses()
+    held = Resources(**{**vars(resources), "children": children})
+    limited_client = radiomics_client(Configuration.model_validate({"radiomics": {"python": limited}}), held)
+    setting = {**jobs[0].parameters["setting"], "binWidth": 0.01}
+    huge = replace(jobs[0], key="huge", parameters={**jobs[0].parameters, "setting": setting})
+
+    results = collect(limited_client, [huge, *jobs[1:4]])
+
+    children.close()
+    assert results["huge"].status == "failed"
+    assert results["huge"].memory_pressure, results["huge"].reason
+    assert [results[job.key].status for job in jobs[1:4]] == ["ok"] * 3
 
 
 def test_a_service_that_dies_is_replaced_and_its_jobs_are_handed_in_again(

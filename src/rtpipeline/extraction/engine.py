@@ -1,6 +1,7 @@
 """One job: PyRadiomics' features of one mask on one image, without its work on the whole volume.
 
-The values are those of `RadiomicsFeatureExtractor(parameters).execute(image, mask)` on the whole image.
+The values are those of `RadiomicsFeatureExtractor(parameters).execute(image, mask)` on the whole image. What is
+prepared for a job is kept until the next one, because the parts of a job mostly follow each other.
 """
 
 from __future__ import annotations
@@ -15,28 +16,39 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from radiomics import imageoperations
 
-from rtpipeline.extraction.extractor import PreparedExtractor
-from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, MaskOnDisk
+from rtpipeline.extraction.diagnostics import diagnostics_of
+from rtpipeline.extraction.extractor import Checked, PreparedExtractor
+from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, JobResult, MaskOnDisk
 from rtpipeline.extraction.prefilter import Prefilter
 from rtpipeline.extraction.resampling import Box, output_grid, resampled, target_spacing
 
 _prefilter = Prefilter()
 
 
-def extract(job: ExtractionJob) -> dict[str, float | None]:
-    """The features of one job, by PyRadiomics' names, in its order.
+def extract(job: ExtractionJob) -> JobResult:
+    """The features of one job or part of a job, by PyRadiomics' names, in its order, and diagnostics if asked for.
 
     Returns:
-        Values; None where a feature is undefined for this ROI (NaN or infinite).
+        An `ok` result; None where a feature is undefined for this ROI (NaN or infinite).
 
     Raises:
         ValueError: PyRadiomics refuses the mask (empty, too small, too few dimensions), with its reason.
         RuntimeError: ITK cannot filter the image.
         OSError: image or mask cannot be read.
     """
-    extractor = _extractor(json.dumps(dict(job.parameters), sort_keys=False))
-    image, mask = prepared(job.image, job.mask, extractor)
-    return {name: _number(value) for name, value in extractor.execute(image, mask).items()}
+    parameters = json.dumps(dict(job.parameters), sort_keys=False)
+    checked = _checked(job.image, job.mask, parameters)
+    values = _extractor(parameters).features(checked, job.part)
+    features = {name: _number(value) for name, value in values.items()}
+    if not job.diagnostics or (job.part is not None and not job.part.first):
+        return JobResult(job.key, "ok", features)
+    return JobResult(job.key, "ok", features, diagnostics_of(job, checked))
+
+
+@lru_cache(maxsize=1)
+def _checked(image: ImageOnDisk, mask: MaskOnDisk, parameters: str) -> Checked:
+    extractor = _extractor(parameters)
+    return extractor.check(*prepared(image, mask, extractor))
 
 
 def prepared(image: ImageOnDisk, mask: MaskOnDisk, extractor: PreparedExtractor) -> tuple[sitk.Image, sitk.Image]:
@@ -46,9 +58,9 @@ def prepared(image: ImageOnDisk, mask: MaskOnDisk, extractor: PreparedExtractor)
         ValueError: the mask is empty.
     """
     setting = extractor.settings
-    values = _image_values(image)
+    values = np.load(image.file, mmap_mode="r")
     if setting.get("normalize"):
-        values = _normalised(image, _state(image), json.dumps(setting))
+        values = _normalised(image, json.dumps(setting))
     mask_values, mask_box = _tight_mask(mask)
     size, spacing = np.array(values.shape[::-1]), np.array(image.spacing_mm)
     template = _with_geometry(sitk.Image([1, 1, 1], sitk.sitkUInt8), image)
@@ -65,7 +77,7 @@ def prepared(image: ImageOnDisk, mask: MaskOnDisk, extractor: PreparedExtractor)
     whole = None
     if interpolator == sitk.sitkBSpline:
         normalised = json.dumps(setting) if setting.get("normalize") else ""
-        whole = _prefilter.of((image, _state(image), normalised), values, lambda volume: _with_geometry(volume, image))
+        whole = _prefilter.of((image, normalised), values, lambda volume: _with_geometry(volume, image))
     return resampled(values, mask_values, mask_box, template, grid, interpolator, whole)
 
 
@@ -110,21 +122,10 @@ def _padded(box: Box, pad: int, size: NDArray[np.int64]) -> Box:
     return Box(np.maximum(box.start - pad, 0), np.minimum(box.stop + pad, size))
 
 
-def _image_values(image: ImageOnDisk) -> NDArray[Any]:
-    values: NDArray[Any] = np.load(image.file, mmap_mode="r")
-    return values
-
-
-def _state(image: ImageOnDisk) -> tuple[int, int, int]:
-    """What tells an image from another that had the same file name before."""
-    status = image.file.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
 @lru_cache(maxsize=1)
-def _normalised(image: ImageOnDisk, state: tuple[int, int, int], setting: str) -> NDArray[Any]:
+def _normalised(image: ImageOnDisk, setting: str) -> NDArray[Any]:
     """The whole image normalised by PyRadiomics, over all of its voxels; the last one is kept."""
-    whole = _with_geometry(sitk.GetImageFromArray(_image_values(image)), image)
+    whole = _with_geometry(sitk.GetImageFromArray(np.load(image.file, mmap_mode="r")), image)
     values: NDArray[Any] = sitk.GetArrayFromImage(imageoperations.normalizeImage(whole, **json.loads(setting)))
     return values
 

@@ -1,5 +1,5 @@
-"""PyRadiomics' extractor with three differences: it is told its parameters, its image and mask come prepared, and
-the classes of features are this package's where they handle the settings.
+"""PyRadiomics' extractor with four differences: it is told its parameters, its image and mask come prepared, the
+classes of features are this package's where they handle the settings, and it can be asked for a part of the features.
 
 Mask checks, resegmentation, filters and every other class of features are the library's own code, and so are the
 formulas of the features: ours replace what they are computed from. See `docs/explanation/radiomics.md`.
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from radiomics import getFeatureClasses
+from radiomics import getFeatureClasses, imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
-from radiomics.imageoperations import cropToTumorMask
+from radiomics.imageoperations import checkMask, cropToTumorMask, resegmentMask
 from ruamel.yaml.error import YAMLError  # type: ignore[import-not-found]
 
 from rtpipeline.extraction.firstorder import FirstOrder
@@ -25,9 +26,11 @@ from rtpipeline.extraction.glcm import Glcm
 from rtpipeline.extraction.gldm import Gldm
 from rtpipeline.extraction.glrlm import Glrlm
 from rtpipeline.extraction.glszm import Glszm
+from rtpipeline.extraction.jobs import Part
 from rtpipeline.extraction.ngtdm import Ngtdm
 from rtpipeline.extraction.region import Place, Region
 from rtpipeline.extraction.shape import Shape
+from rtpipeline.extraction.wavelet import wavelet_images
 
 CLASSES = {"firstorder": FirstOrder, "glcm": Glcm, "glrlm": Glrlm, "glszm": Glszm, "gldm": Gldm, "ngtdm": Ngtdm}
 """PyRadiomics' names of classes → ours; each says which settings it handles."""
@@ -58,6 +61,27 @@ def read_parameters(file: Path) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class Checked:
+    """An image and its masks, resampled, cut, found usable by PyRadiomics, and resegmented where that is asked for.
+
+    Attributes:
+        image: before any filter.
+        whole_mask: the structure before resegmentation.
+        shape_mask: of the features of shape.
+        mask: of all other features.
+        box: of `mask`, as PyRadiomics has it: lowest and highest index along x, y and z.
+        is_resegmented: `mask` is not all of the structure.
+    """
+
+    image: sitk.Image
+    whole_mask: sitk.Image
+    shape_mask: sitk.Image
+    mask: sitk.Image
+    box: NDArray[np.int64]
+    is_resegmented: bool = False
+
+
 class PreparedExtractor(RadiomicsFeatureExtractor):
     """Extracts from an image and a mask that are resampled and cut already."""
 
@@ -67,10 +91,39 @@ class PreparedExtractor(RadiomicsFeatureExtractor):
         self.enabledFeatures = dict(parameters["featureClass"])
         self._place: Place | None = None
 
-    @staticmethod
-    def loadImage(image: sitk.Image, mask: sitk.Image, *_: Any, **__: Any) -> tuple[sitk.Image, sitk.Image]:  # noqa: N802  the library's name
-        """Take image and mask as they are."""
-        return image, mask
+    def check(self, image: sitk.Image, mask: sitk.Image) -> Checked:
+        """PyRadiomics' checks of a mask, and its resegmentation; the box is that of the last mask, also for shape.
+
+        Raises:
+            ValueError: the mask is empty, too small or has too few dimensions, possibly after resegmentation.
+        """
+        setting = self.settings
+        self._setTolerance()
+        box, _ = checkMask(image, mask, **setting)
+        if setting.get("resegmentRange") is None:
+            return Checked(image, mask, mask, mask, box)
+        remaining = resegmentMask(image, mask, **setting)
+        box, _ = checkMask(image, remaining, **setting)
+        shape_mask = remaining if setting.get("resegmentShape") else mask
+        return Checked(image, mask, shape_mask, remaining, box, is_resegmented=True)
+
+    def features(self, checked: Checked, part: Part | None) -> dict[str, Any]:
+        """Features by PyRadiomics' names, in its order: those of `part`, or all.
+
+        Raises:
+            RuntimeError: ITK cannot filter the image.
+        """
+        part = part or Part(first=True, image_types=self.enabledImagetypes)
+        values: dict[str, Any] = {}
+        if part.first:
+            values |= self.computeShape(checked.image, checked.shape_mask, checked.box, **self.settings)
+        for image_type, own in part.image_types.items():
+            library = getattr(imageoperations, f"get{image_type}Image")
+            filtered = wavelet_images if image_type == "Wavelet" else library
+            for image, name, setting in filtered(checked.image, checked.mask, **{**self.settings, **own}):
+                region, mask = cropToTumorMask(image, checked.mask, checked.box)
+                values |= self.computeFeatures(region, mask, name, **setting)
+        return values
 
     def computeShape(  # noqa: N802  the library's name
         self,

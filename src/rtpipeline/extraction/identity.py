@@ -15,6 +15,7 @@ _PACKAGE = Path(__file__).parent.parent
 _SHARED_SOURCES = (
     "extraction/*.py",
     "scheduling/worker_process.py",
+    "scheduling/memory.py",
     "scheduling/memory_pressure.py",
     "scheduling/thread_caps.py",
     "radiomics_robustness/statistics.py",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +18,14 @@ class ImageOnDisk:
         origin_mm: world position (x, y, z), DICOM patient coordinates, of the centre of the first voxel.
         spacing_mm: along (x, y, z).
         direction: the 3×3 matrix whose columns are the world directions of the index axes x, y, z; row by row.
+        digest: SHA-1 of the values, as PyRadiomics' diagnostics have it.
     """
 
     file: Path
     origin_mm: tuple[float, float, float]
     spacing_mm: tuple[float, float, float]
     direction: tuple[float, ...]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,25 @@ class MaskOnDisk:
     Attributes:
         file: `.npy`, boolean, axes (z, y, x).
         offset: index (z, y, x) in the image of the mask's first voxel.
+        digest: SHA-1 of the values.
     """
 
     file: Path
     offset: tuple[int, int, int]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a job is asked for; see `rtpipeline.extraction.parts`.
+
+    Attributes:
+        first: the features of shape, and diagnostics, are.
+        image_types: the filtered images whose features are, like `imageType` of a parameter file.
+    """
+
+    first: bool
+    image_types: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,9 @@ class ExtractionJob:
         image: the image.
         mask: the mask.
         parameters: a PyRadiomics parameter file, parsed (`setting`, `imageType`, `featureClass`, …).
-        size: how long the job takes, roughly, in any unit: larger ones are started first.
+        diagnostics: whether PyRadiomics' diagnostics are asked for too.
+        size: how long the job takes, roughly: the volume of the structure in cm3. Larger ones are started first.
+        part: what of it is asked for; None for all.
     """
 
     key: str
@@ -56,6 +75,8 @@ class ExtractionJob:
     mask: MaskOnDisk
     parameters: Mapping[str, Any]
     size: float
+    diagnostics: bool = False
+    part: Part | None = None
 
     def as_message(self) -> dict[str, Any]:
         """The job as JSON-ready values."""
@@ -66,10 +87,13 @@ class ExtractionJob:
                 "origin_mm": self.image.origin_mm,
                 "spacing_mm": self.image.spacing_mm,
                 "direction": self.image.direction,
+                "digest": self.image.digest,
             },
-            "mask": {"file": str(self.mask.file), "offset": self.mask.offset},
+            "mask": {"file": str(self.mask.file), "offset": self.mask.offset, "digest": self.mask.digest},
             "parameters": dict(self.parameters),
             "size": self.size,
+            "diagnostics": self.diagnostics,
+            "part": vars(self.part) if self.part is not None else None,
         }
 
     @classmethod
@@ -83,10 +107,13 @@ class ExtractionJob:
                 origin_mm=tuple(image["origin_mm"]),
                 spacing_mm=tuple(image["spacing_mm"]),
                 direction=tuple(image["direction"]),
+                digest=image["digest"],
             ),
-            mask=MaskOnDisk(Path(mask["file"]), tuple(mask["offset"])),
+            mask=MaskOnDisk(Path(mask["file"]), tuple(mask["offset"]), mask["digest"]),
             parameters=message["parameters"],
             size=message["size"],
+            diagnostics=message["diagnostics"],
+            part=Part(**message["part"]) if message["part"] is not None else None,
         )
 
 
@@ -102,6 +129,8 @@ class JobResult:
         status: `ok`, `failed` or `timed out`.
         features: PyRadiomics' feature names → values; None where a feature is undefined (NaN or infinite) for this
             ROI. Empty unless the status is `ok`.
+        diagnostics: where they are asked for: PyRadiomics' names without `diagnostics_`, vectors as `…_x`, `…_y`,
+            `…_z`.
         reason: why there are no features; empty when the status is `ok`.
         memory_pressure: it failed for lack of memory.
     """
@@ -109,6 +138,7 @@ class JobResult:
     key: str
     status: JobStatus
     features: Mapping[str, float | None]
+    diagnostics: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     memory_pressure: bool = False
 
@@ -118,6 +148,7 @@ class JobResult:
             "key": self.key,
             "status": self.status,
             "features": dict(self.features),
+            "diagnostics": dict(self.diagnostics),
             "reason": self.reason,
             "memory_pressure": self.memory_pressure,
         }

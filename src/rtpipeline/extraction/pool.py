@@ -1,7 +1,8 @@
 """Worker processes for PyRadiomics, which holds the interpreter's lock: one job at a time each, started when needed.
 
 They are spawned, never forked, in the process group of the service that holds them, so that they end with it. A worker
-that dies costs only the job it had: that job is tried once more in a new worker.
+that dies costs only the job it had, which is tried again in a new worker: once where it died of the job, in smaller
+company where memory had run out, and as often as it takes where somebody killed it.
 """
 
 from __future__ import annotations
@@ -11,24 +12,39 @@ import multiprocessing
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from typing import Any
 
+from rtpipeline.extraction.company import NO_LIMIT, Company
 from rtpipeline.extraction.engine import extract
 from rtpipeline.extraction.jobs import ExtractionJob, JobResult
-from rtpipeline.scheduling.memory_pressure import KILLED_EXIT_CODES
+from rtpipeline.extraction.memory import estimated_bytes
+from rtpipeline.scheduling.memory import free_memory_bytes, kernel_kill_count
+from rtpipeline.scheduling.memory_pressure import KILLED_EXIT_CODES, mentions_memory_pressure
 
 ATTEMPTS = 2
 """How often a job is given to a worker that dies of it."""
 
+ATTEMPTS_KILLED = 50
+"""How often a job is given to a worker that is killed from outside, or ends before it has the job."""
+
 _MOST_WORKERS = 1024
+_START_TIMEOUT_S = 120.0
 _logger = logging.getLogger(__name__)
 
 
 class WorkerLostError(Exception):
-    """A worker process ended before it answered."""
+    """A worker process ended before it answered.
 
-    def __init__(self, exit_code: int | None) -> None:
+    Attributes:
+        out_of_memory: the kernel ended it because memory had run out, or may have.
+        from_outside: it was killed for another reason, or ended before it had a job: the job did nothing wrong.
+    """
+
+    def __init__(self, exit_code: int | None, *, started: bool, kernel_killed: bool) -> None:
         super().__init__(f"the worker process ended with exit code {exit_code}")
-        self.exit_code = exit_code
+        killed = exit_code in KILLED_EXIT_CODES
+        self.out_of_memory = killed and kernel_killed
+        self.from_outside = not self.out_of_memory and (killed or not started)
 
 
 class JobTimeoutError(Exception):
@@ -43,6 +59,7 @@ class Worker:
         self._connection, other_end = context.Pipe()
         self._process = context.Process(target=work, args=(other_end,), daemon=True)
         self._process.start()
+        self.started = False
         other_end.close()
 
     @property
@@ -62,16 +79,31 @@ class Worker:
             WorkerLostError: the process ended.
             JobTimeoutError: it did not answer in `timeout_s` seconds, and was killed.
         """
+        kernel_kills = kernel_kill_count()
         try:
+            if not self.started:
+                self._wait_until_started()
             self._connection.send(job)
-            if not self._connection.poll(timeout_s):
-                self.kill()
-                raise JobTimeoutError
-            result: JobResult = self._connection.recv()
+            result: JobResult = self._receive(timeout_s)
         except (EOFError, ConnectionError) as error:
             self.kill()
-            raise WorkerLostError(self._process.exitcode) from error
+            kernel_killed = kernel_kills is None or kernel_kill_count() != kernel_kills
+            code = self._process.exitcode
+            raise WorkerLostError(code, started=self.started, kernel_killed=kernel_killed) from error
         return result
+
+    def _wait_until_started(self) -> None:
+        try:
+            self._receive(_START_TIMEOUT_S)
+        except JobTimeoutError as error:
+            raise EOFError from error
+        self.started = True
+
+    def _receive(self, timeout_s: float | None) -> Any:
+        if not self._connection.poll(timeout_s):
+            self.kill()
+            raise JobTimeoutError
+        return self._connection.recv()
 
     def kill(self) -> None:
         """End the process at once."""
@@ -81,9 +113,10 @@ class Worker:
 
 
 class WorkerPool:
-    """As many workers as there are jobs under way; those who hand jobs in limit their number."""
+    """As many workers as there are jobs under way; those who hand jobs in limit their number, and so does memory."""
 
     def __init__(self) -> None:
+        self.company = Company(free_memory_bytes)
         self._threads = ThreadPoolExecutor(_MOST_WORKERS, thread_name_prefix="worker")
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
@@ -94,25 +127,51 @@ class WorkerPool:
         return self._threads.submit(self._run, job, timeout_s)
 
     def pids(self) -> dict[str, list[int]]:
-        """Process ids of the workers that are `busy` and `idle`."""
+        """Process ids of the workers that are `starting`, `busy` and `idle`."""
         with self._lock:
-            workers = {"busy": self._busy, "idle": self._idle}
-            return {state: [worker.pid for worker in those if worker.pid] for state, those in workers.items()}
+            pids: dict[str, list[int]] = {"starting": [], "busy": [], "idle": []}
+            for worker in (*self._busy, *self._idle):
+                state = "idle" if worker in self._idle else "busy" if worker.started else "starting"
+                pids[state] += [worker.pid] if worker.pid else []
+            return pids
 
     def _run(self, job: ExtractionJob, timeout_s: float | None) -> JobResult:
-        reasons = []
-        exit_code = None
-        for _ in range(ATTEMPTS):
-            try:
-                return self._attempt(job, timeout_s)
-            except JobTimeoutError:
-                return JobResult(job.key, "timed out", {}, f"not done within {timeout_s:g} s")
-            except WorkerLostError as error:
-                _logger.warning("job %s: %s", job.key, error)
-                reasons.append(str(error))
-                exit_code = error.exit_code
-        reason = f"{reasons[-1]}, {ATTEMPTS} times"
-        return JobResult(job.key, "failed", {}, reason, memory_pressure=exit_code in KILLED_EXIT_CODES)
+        try:
+            needed_bytes = estimated_bytes(job)
+        except (OSError, ValueError) as error:
+            return JobResult(job.key, "failed", {}, reason=f"{type(error).__name__}: {error}")
+        largest = NO_LIMIT
+        attempts = killed = 0
+        while True:
+            with self.company.joined(needed_bytes, largest):
+                try:
+                    result = self._attempt(job, timeout_s)
+                except JobTimeoutError:
+                    return JobResult(job.key, "timed out", {}, reason=f"not done within {timeout_s:g} s")
+                except WorkerLostError as error:
+                    _logger.warning("job %s: %s", job.key, error)
+                    attempts += not error.from_outside
+                    killed += error.from_outside
+                    given_up = attempts >= ATTEMPTS or killed >= ATTEMPTS_KILLED
+                    reason = f"{error}, {attempts + killed} times"
+                    result = JobResult(job.key, "failed", {}, reason=reason, memory_pressure=error.out_of_memory)
+                    if not error.out_of_memory and not given_up:
+                        continue
+                if not result.memory_pressure:
+                    self.company.grow()
+                    return result
+                self._close_idle()
+                smaller = self.company.shrink(largest)
+                if smaller is None:
+                    return result
+                largest = smaller
+
+    def _close_idle(self) -> None:
+        """Give back the memory of workers that have nothing to do."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
 
     def _attempt(self, job: ExtractionJob, timeout_s: float | None) -> JobResult:
         with self._lock:
@@ -134,15 +193,18 @@ class WorkerPool:
 def work(connection: Connection) -> None:
     """What a worker process does: answer jobs until its connection closes."""
     logging.getLogger("radiomics").setLevel(logging.ERROR)
+    connection.send("ready")
     while True:
         try:
             job = connection.recv()
         except EOFError:
             return
         try:
-            result = JobResult(job.key, "ok", extract(job))
+            result = extract(job)
         except MemoryError as error:
-            result = JobResult(job.key, "failed", {}, f"out of memory: {error}", memory_pressure=True)
+            result = JobResult(job.key, "failed", {}, reason=f"out of memory: {error}", memory_pressure=True)
         except (ValueError, RuntimeError, ArithmeticError, IndexError, OSError) as error:
-            result = JobResult(job.key, "failed", {}, f"{type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            pressure = mentions_memory_pressure(reason)
+            result = JobResult(job.key, "failed", {}, reason=reason, memory_pressure=pressure)
         connection.send(result)

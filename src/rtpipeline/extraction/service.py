@@ -4,7 +4,7 @@ Requests, by `request`:
     `identity` → versions and source digest of this side.
     `parameters` with `file` → the parameter file, validated by PyRadiomics, with its defaults filled in.
     `extract` with `job` and `timeout_s` → the result, when it is there.
-    `workers` → process ids of the `busy` and the `idle` workers.
+    `workers` → process ids of the `starting`, the `busy` and the `idle` workers.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ from rtpipeline.scheduling.resources import Resources
 
 _STAGING_PREFIX = ".staging-"
 _SCRATCH_PREFIX = ".scratch-"
+_KEPT_PREFIX = ".kept-"
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,9 @@ def _run_and_publish(
     clock = time.monotonic()
     configured = stage_configuration(stage, context.configuration)
     records = input_records(stage, course, context.configuration, previous.inputs if previous else {})
+    kept = course.path(f"{_KEPT_PREFIX}{stage.name}")
+    if stage.name in context.forced:
+        shutil.rmtree(kept, ignore_errors=True)
     with _folder(course, _STAGING_PREFIX, stage) as staging, _folder(course, _SCRATCH_PREFIX, stage) as scratch:
         resources = Resources(
             threads=grant.tokens,
@@ -131,6 +135,7 @@ def _run_and_publish(
             logs=context.logs,
             children=context.children,
             logger=logger,
+            kept=kept,
             forced=stage.name in context.forced,
             cancelled=context.cancelled,
         )
@@ -161,6 +166,8 @@ def _run_and_publish(
         sentinel = course.path(stage.sentinel) if stage.sentinel else None
         state_file = course.files.state(stage.name)
         publish(staging, course.files.folder, previous.outputs if previous else (), state_file, sentinel, state)
+    if outcome.usable:
+        shutil.rmtree(kept, ignore_errors=True)
     level = logging.INFO if outcome.status in ("ok", "skipped") else logging.WARNING
     logger.log(level, "%s in %.1f s%s", outcome.status, state.seconds, f": {outcome.reason}" if outcome.reason else "")
     return outcome

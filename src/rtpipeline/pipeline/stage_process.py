@@ -31,7 +31,7 @@ def stage_outcome(stage: Stage, course: Course, configuration: Configuration, re
     timeout_s = configuration.scheduler.task_timeout_s
     if timeout_s is None:
         return _call(stage.run, course, configuration, resources)
-    with resources.children.borrow(f"stage process, {resources.threads} threads", lambda: _start(resources)) as process:
+    with resources.children.borrow("stage process", lambda: _start(resources)) as process:
         process.logger = resources.logger
         request = _request(stage, course, configuration, resources)
         try:
@@ -66,8 +66,9 @@ def _call(
 
 
 def _start(resources: Resources) -> WorkerProcess:
+    # Stages have threads of their own, each of which calls libraries that must not start more (see `blas_threads`).
     # Warnings of libraries may quote values of DICOM files, and would go to a log file.
-    variables = {**thread_environment(resources.threads), "PYTHONWARNINGS": "ignore"}
+    variables = {**thread_environment(1), "PYTHONWARNINGS": "ignore"}
     log_file = resources.logs / "stage_processes.log"
     return WorkerProcess(_MODULE, log_file=log_file, environment=variables, logger=resources.logger)
 
@@ -82,6 +83,7 @@ def _request(stage: Stage, course: Course, configuration: Configuration, resourc
         "staging": str(resources.staging),
         "scratch": str(resources.scratch),
         "logs": str(resources.logs),
+        "kept": str(resources.kept) if resources.kept is not None else None,
         "forced": resources.forced,
     }
 
@@ -95,6 +97,7 @@ def _answer(request: Message, children: ChildProcesses) -> Message:
         logs=Path(request["logs"]),
         children=children,
         logger=logging.getLogger("rtpipeline"),
+        kept=Path(request["kept"]) if request["kept"] is not None else None,
         forced=request["forced"],
     )
     configuration = Configuration.model_validate_json(request["configuration"])

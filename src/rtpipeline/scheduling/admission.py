@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
+from rtpipeline.scheduling.memory import Room
 from rtpipeline.scheduling.tasks import Grant, Task
 
 Running = Sequence[tuple[Task, Grant]]
 
 
 class MemoryAdmission:
-    """Holds estimates against what is free; a task that would run alone always fits.
-
-    What has just started may not have taken its memory yet. So a task must fit twice: into what is free now, and into
-    what was free before the others started, less their estimates.
+    """Holds estimates of tasks against what is free; see `scheduling.memory.Room`.
 
     Args:
         free_memory: bytes that are free now; None: every task fits.
@@ -35,7 +34,7 @@ class MemoryAdmission:
         devices = [device for pool in slots.values() for device in pool]
         self._shared = {device for device in devices if devices.count(device) > 1}
         self._log = logger
-        self._before: dict[str, int] = {}
+        self._rooms: defaultdict[str, Room] = defaultdict(Room)
         self._said: set[str] = set()
 
     def fits(self, task: Task, device: str, running: Running) -> bool:
@@ -52,10 +51,9 @@ class MemoryAdmission:
         return free is None or self._has_room(task, f"memory of {device}", task.gpu_memory_bytes, free, on_device)
 
     def _has_room(self, task: Task, what: str, needed: int, now: int, others: Sequence[int]) -> bool:
-        if not others:
-            self._before[what] = now
+        free = self._rooms[what].left(now, others)
+        if free is None:
             return True
-        free = max(0, min(now, self._before.get(what, now) - sum(others)))
         if needed > free and task.key not in self._said:
             self._said.add(task.key)
             self._log.info("%s waits for %s: about %.1f GB, %.1f GB free", task.key, what, needed / 1e9, free / 1e9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -21,11 +22,43 @@ _KERNEL_COUNTERS = Path("/proc/vmstat")
 _QUERY_TIMEOUT_S = 20
 
 
+class Room:
+    """Whether something that needs memory fits beside others; what would run alone always fits.
+
+    What has just started may not have taken its memory yet. So it must fit twice: into what is free now, and into what
+    was free before the others started, less their estimates.
+    """
+
+    def __init__(self) -> None:
+        self._before: int | None = None
+
+    def left(self, now: int, others: Sequence[int]) -> int | None:
+        """Bytes that something may need to fit; None where it would be alone.
+
+        Args:
+            now: bytes that are free.
+            others: estimates in bytes of what runs.
+        """
+        if not others:
+            self._before = now
+            return None
+        before = now if self._before is None else self._before
+        return max(0, min(now, before - sum(others)))
+
+
 def free_memory_bytes() -> int:
     """Memory that programs can still get: of the machine, and of the control group where that is less."""
     available = int(psutil.virtual_memory().available)
     in_group = _free_in_group()
     return available if in_group is None else min(available, in_group)
+
+
+def kernel_kill_count() -> int | None:
+    """How often the kernel ended a process of this machine because memory had run out; None where it does not say."""
+    if not _KERNEL_COUNTERS.is_file():
+        return None
+    found = re.search(r"^oom_kill (\d+)$", _KERNEL_COUNTERS.read_text(encoding="ascii"), flags=re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def free_gpu_memory_bytes(device: str) -> int | None:

@@ -24,6 +24,8 @@ class Resources:
             at `staging/<relative path>` is published as `<course folder>/<relative path>` when it returns a usable
             outcome, and thrown away otherwise.
         scratch: a private temporary folder, deleted afterwards.
+        kept: a folder that a killed or failed run of the stage leaves to the next one; None: nothing is left. It is
+            made by who uses it, and deleted when the stage has a usable outcome.
         logs: the folder of the run's logs; a child process writes its own log file below it.
         children: the run's child processes (see `scheduling.children`).
         logger: names the course and the stage in every line.
@@ -39,6 +41,7 @@ class Resources:
     logs: Path
     children: ChildProcesses
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+    kept: Path | None = None
     forced: bool = False
     cancelled: threading.Event = field(default_factory=threading.Event)
     report_progress: Callable[[int, int], None] = lambda done, total: None
