@@ -161,7 +161,7 @@ class _Evaluation:
             return self._of_course(source, "*")
         if other.mask is None:
             return CustomResult(None, None, reason="it could not be made")
-        remarks = tuple(f"{other.name} touches the edge of the image ({side})" for side in other.cropped_sides)
+        remarks = _at_edge(other.name, other.cropped_sides)
         return CustomResult(None, other.mask, other.missing_sources, (), (*other.remarks, *remarks), other.used)
 
     def _of_course(self, name: str, source: str) -> CustomResult:
@@ -171,14 +171,17 @@ class _Evaluation:
         remarks = [f"{name}: {note}" for note in found.notes]
         for structure in found.structures:
             remarks += [f"{structure.roi_name}: {note}" for note in self._course.notes(structure)]
-            sides = touched_sides(self._course.mask(structure), self._grid)
-            remarks += [f"{structure.roi_name} touches the edge of the image ({side})" for side in sides]
+            remarks += _at_edge(structure.roi_name, touched_sides(self._course.mask(structure), self._grid))
         return CustomResult(
             None,
             _combined("union", [self._course.mask(structure) for structure in found.structures], self._grid),
             remarks=tuple(remarks),
             used=tuple(f"{structure.source} {structure.roi_name}" for structure in found.structures),
         )
+
+
+def _at_edge(name: str, sides: Sequence[str]) -> tuple[str, ...]:
+    return (f"{name} touches the edge of the image ({', '.join(sides)})",) if sides else ()
 
 
 def _combined(operation: str, masks: Sequence[Mask], grid: Grid) -> Mask:
