@@ -12,8 +12,8 @@ from rtpipeline.config import load_configuration
 from rtpipeline.course import CohortFiles
 from rtpipeline.pipeline.run import EXIT_PARTIAL, RunOptions
 
-LIMIT_S = 8.0
-"""Longer than a process takes to start where others use the machine too."""
+LIMIT_S = 5.0
+"""Longer than the stage takes for the other course, also where others use the machine too."""
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def test_a_stage_that_hangs_is_killed_and_the_others_go_on(pipeline, output, han
     begin = time.monotonic()
     options = RunOptions(stages=("dvh",), forced=frozenset({"dvh"}))
     result = pipeline(options, **{"scheduler.task_timeout_s": LIMIT_S})
-    assert LIMIT_S <= time.monotonic() - begin < 5 * LIMIT_S
+    assert LIMIT_S <= time.monotonic() - begin < 60
     assert result.exit_code == EXIT_PARTIAL
     hung = result.outcomes[hanging_dose.key, "dvh"]
     assert hung.status == "failed"
-    assert hung.reason == "it took longer than scheduler.task_timeout_s (8 s) and was killed"
+    assert hung.reason == "it took longer than scheduler.task_timeout_s (5 s) and was killed"
     (other,) = (outcome for (course, _), outcome in result.outcomes.items() if course != hanging_dose.key)
     assert other.status == "ok"
     assert [child for child in psutil.Process().children(recursive=True) if "stage_process" in _words(child)] == []

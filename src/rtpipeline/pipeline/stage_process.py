@@ -31,16 +31,16 @@ def stage_outcome(stage: Stage, course: Course, configuration: Configuration, re
     timeout_s = configuration.scheduler.task_timeout_s
     if timeout_s is None:
         return _call(stage.run, course, configuration, resources)
-    with resources.children.borrow("stage process", lambda: _start(resources)) as process:
-        process.logger = resources.logger
-        request = _request(stage, course, configuration, resources)
-        try:
+    try:
+        with resources.children.borrow("stage process", lambda: _start(resources)) as process:
+            process.logger = resources.logger
+            request = _request(stage, course, configuration, resources)
             return Outcome(**process.call(request, timeout_s, resources.cancelled))
-        except WorkerTimeoutError as error:
-            limit = f"it took longer than scheduler.task_timeout_s ({timeout_s:g} s) and was killed"
-            return failed("the run was stopped" if resources.cancelled.is_set() else limit, error=str(error))
-        except WorkerError as error:
-            return failed(str(error), memory_pressure=error.memory_pressure)
+    except WorkerTimeoutError as error:
+        limit = f"it took longer than scheduler.task_timeout_s ({timeout_s:g} s) and was killed"
+        return failed("the run was stopped" if resources.cancelled.is_set() else limit, error=str(error))
+    except WorkerError as error:
+        return failed(str(error), memory_pressure=error.memory_pressure)
 
 
 def _call(
@@ -70,7 +70,9 @@ def _start(resources: Resources) -> WorkerProcess:
     # Warnings of libraries may quote values of DICOM files, and would go to a log file.
     variables = {**thread_environment(1), "PYTHONWARNINGS": "ignore"}
     log_file = resources.logs / "stage_processes.log"
-    return WorkerProcess(_MODULE, log_file=log_file, environment=variables, logger=resources.logger)
+    process = WorkerProcess(_MODULE, log_file=log_file, environment=variables, logger=resources.logger)
+    process.call({"stage": None}, cancelled=resources.cancelled)  # its start is no part of any stage's time
+    return process
 
 
 def _request(stage: Stage, course: Course, configuration: Configuration, resources: Resources) -> Message:
@@ -89,6 +91,8 @@ def _request(stage: Stage, course: Course, configuration: Configuration, resourc
 
 
 def _answer(request: Message, children: ChildProcesses) -> Message:
+    if request["stage"] is None:
+        return {}
     resources = Resources(
         threads=request["threads"],
         device=request["device"],
