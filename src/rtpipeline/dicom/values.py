@@ -23,6 +23,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import BaseTag, Tag
 
 MALFORMED_VALUE_ERRORS = (
     *(ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OverflowError, RecursionError),
@@ -51,8 +52,10 @@ def as_uid(dataset: Dataset, keyword: str) -> str:
 def as_date(dataset: Dataset, keyword: str) -> str:
     """A date as `YYYY-MM-DD`; empty when it is no date of the calendar."""
     text = as_text(dataset, keyword).replace("-", "").replace(".", "")[:8]
+    if len(text) != 8 or not (text.isascii() and text.isdigit()):
+        return ""
     try:
-        return datetime.datetime.strptime(text, "%Y%m%d").date().isoformat()
+        return datetime.date(int(text[:4]), int(text[4:6]), int(text[6:])).isoformat()
     except ValueError:
         return ""
 
@@ -137,9 +140,9 @@ _TEXT = frozenset({"AS", "CS", "DA", "DS", "IS", "LO", "SH", "TM", "UI"})
 
 
 @functools.cache
-def _entry(keyword: str) -> tuple[int, str]:
+def _entry(keyword: str) -> tuple[BaseTag, str]:
     """Tag and value representation of an attribute."""
     tag = tag_for_keyword(keyword)
     if tag is None:
         raise ValueError(f"{keyword} is no DICOM keyword")
-    return tag, dictionary_VR(tag)
+    return Tag(tag), dictionary_VR(tag)
