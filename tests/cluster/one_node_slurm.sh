@@ -11,10 +11,11 @@ python="${PYTHON:-$repository/.venv/bin/python}"
 PATH="$(dirname "$python"):$PATH"
 export PATH
 
-if ! command -v slurmctld slurmd munged sbatch > /dev/null; then
+if ! hash slurmctld slurmd munged sbatch 2> /dev/null; then
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge
-fi > /dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends slurmctld slurmd slurm-client munge \
+        > /dev/null
+fi
 
 # Jobs do not inherit SLURM_CONF from Snakemake, so the configuration must lie where every program looks for it.
 [ ! -e /etc/slurm/slurm.conf ] || { echo "this machine has a SLURM already: /etc/slurm/slurm.conf"; exit 1; }
