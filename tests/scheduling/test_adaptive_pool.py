@@ -39,6 +39,22 @@ def test_a_defect_fails_its_task_with_the_traceback_in_the_log(caplog):
     assert "Traceback" in caplog.text
 
 
+def test_waiting_for_a_token_does_not_count_against_a_time_limit(tmp_path):
+    """Three seconds of work one after another, each with a limit that only its own second has to keep."""
+    child = WorkerProcess("answering_child", log_file=tmp_path / "log", environment={"PYTHONPATH": str(HERE)})
+    child.call({})
+
+    def work(grant):
+        child.call({"sleep": 1}, timeout_s=2.5)
+        return ok()
+
+    started = time.monotonic()
+    outcomes = AdaptivePool(budget=1).run([Task(f"{number}", "Work", work) for number in range(3)])
+    assert time.monotonic() - started > 2.5
+    child.close()
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+
+
 @pytest.mark.parametrize("budget", [1, 2, 3, 5])
 def test_tokens_never_exceed_the_budget(budget):
     lock, held, peak = threading.Lock(), 0, 0
