@@ -2,8 +2,8 @@
 # Set up a SLURM of one node from Debian's packages on this machine, and run the demo cohort on it by
 # `rtpipeline workflow run --profile slurm`; then compare its tables with those of `rtpipeline run`.
 # For a machine of your own or a container, as root, by hand: bash tests/cluster/one_node_slurm.sh FOLDER
-# The daemons listen on the loopback address only, keep everything below FOLDER, and end with this script, which ends
-# after an hour at the latest.
+# The daemons listen on the loopback address only, keep all but /etc/slurm/slurm.conf below FOLDER, and end with this
+# script, which ends after an hour at the latest.
 set -euo pipefail
 folder=$(realpath -m "${1:?give a folder for cohort and results}")
 repository=$(realpath "$(dirname "$0")/../..")
