@@ -244,5 +244,5 @@ def test_the_stage_on_a_demo_course(demo_course, resources):
     # Some 300 voxels of 3 mm: a turned lattice meets the edge elsewhere.
     assert counts["ntcv_r10_v0"] == pytest.approx(counts["ntcv_v0"], rel=0.1)
     mean = "original_firstorder_Mean"
-    different = ("ntcv_e1_v0", "ntcv_r10_v0", "ntcv_s0.5_v0", "ntcv_k1_v0", "ntcv_r10_s0.5_v0")
+    different = ("ntcv_e1_v0", "ntcv_r10_v0", "ntcv_s0.25_v0", "ntcv_k1_v0", "ntcv_r10_s0.25_v0")
     assert len({values[state, mean] for state in different} | {values["ntcv_v0", mean]}) == 6

@@ -362,7 +362,7 @@ class SegmentationPerturbationSection(Section):
     rotation_angles_deg: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] | None = None
     """`zwanenburg`: rotations in the image's plane in degrees, with 0; null: 0, -6, 6."""
     grid_shifts_voxels: Annotated[tuple[Fraction, ...], BeforeValidator(_one_or_many)] | None = None
-    """`zwanenburg`: shifts of the resampled grid in its voxels, with 0; null: 0, 0.5."""
+    """`zwanenburg`: shifts of the resampled grid in its voxels, with 0; null: 0, 0.25."""
     n_estimated_noise_realizations: CountOrZero | None = None
     """`zwanenburg`: draws of noise as strong as the image's own, beside the image without; null: 1."""
     n_supervoxel_realizations: CountOrZero | None = None

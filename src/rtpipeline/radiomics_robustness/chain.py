@@ -9,7 +9,9 @@ from rtpipeline.config import SegmentationPerturbationSection
 from rtpipeline.radiomics_robustness.states import percent, refuse_repeated
 
 ROTATIONS_DEG = (0.0, -6.0, 6.0)
-GRID_SHIFTS = (0.0, 0.5)
+GRID_SHIFTS = (0.0, 0.25)
+"""Not half a voxel: where both grids are equally fine, the mask, which knows no parts of a voxel, would follow by a
+whole half of one, to a side that rounding decides."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ChainState:
 
     @property
     def perturbation_id(self) -> str:
-        """For example `ntcv_e1_r-6_s0.5_k1_v+15`; what is not perturbed is left out, but for `v0`."""
+        """For example `ntcv_e1_r-6_s0.25_k1_v+15`; what is not perturbed is left out, but for `v0`."""
         noise = f"_e{self.noise_draw}" if self.noise_draw else ""
         rotation = f"_r{self.rotation_deg:g}" if self.rotation_deg else ""
         shift = f"_s{self.shift_voxels:g}" if self.shift_voxels else ""
