@@ -121,3 +121,20 @@ def test_kernels_are_kept_in_a_temporary_folder_where_there_is_no_home(tmp_path:
     not_a_folder.touch()
 
     assert kernel_cache({"HOME": str(not_a_folder)}).parent == Path(tempfile.gettempdir())
+
+
+def test_kernels_are_never_taken_from_where_others_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    not_a_folder = tmp_path / "file"
+    not_a_folder.touch()
+    environment = {"HOME": str(not_a_folder)}
+    first = kernel_cache(environment)
+    assert first == kernel_cache(environment)
+    assert first.stat().st_mode & 0o777 == 0o700
+    first.chmod(0o777)
+    assert kernel_cache(environment) != first
+    first.rmdir()
+    first.symlink_to(tmp_path)
+    other = kernel_cache(environment)
+    assert other != first
+    assert other.stat().st_mode & 0o777 == 0o700

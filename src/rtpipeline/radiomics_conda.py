@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -184,4 +186,14 @@ def kernel_cache(environment: Mapping[str, str]) -> Path:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return folder
-    return Path(tempfile.gettempdir()) / f"rtpipeline-numba-{os.getuid()}"
+    return _private(Path(tempfile.gettempdir()) / f"rtpipeline-numba-{os.getuid()}")
+
+
+def _private(folder: Path) -> Path:
+    """A folder for code that is run later: this one, unless somebody else could have put something there."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))

@@ -19,8 +19,9 @@ from rtpipeline.organize.pseudonymise import KeyFiles
 from rtpipeline.organize.translation import StoredTranslations
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.pipeline.course_stage import RunContext, stage_states
+from rtpipeline.pipeline.origin import States, origin_of
 from rtpipeline.pipeline.state import FileRecord, StageState
-from rtpipeline.provenance import configuration_digest, digest, file_digest, provenance
+from rtpipeline.provenance import configuration_digest, digest, file_digest
 from rtpipeline.radiomics_robustness.cohort import aggregate_robustness
 from rtpipeline.report import cohort_report, course_report
 
@@ -28,9 +29,6 @@ AGGREGATE = "aggregate"
 AGGREGATE_METHOD_VERSION = 1
 REPORT = "report"
 REPORT_METHOD_VERSION = 1
-
-States = Mapping[str, Mapping[str, StageState]]
-"""By course key and stage name."""
 
 Outcomes = Mapping[tuple[str, str], Outcome]
 """By course key (empty for the cohort) and stage name."""
@@ -87,7 +85,8 @@ def write_reports(
     context.logger.info("report: started")
     key_file = context.configuration.organize.pseudonymize
     index = cohort.index if key_file is None else KeyFiles(key_file).index(cohort.folder)
-    origin = provenance(context.configuration, index=index, radiomics_environment=_radiomics_environment(states))
+    aggregated = StageState.load(cohort.state(AGGREGATE))
+    origin = origin_of(courses, states, cohort, context.configuration, index=index, aggregated=aggregated)
     plain = {key: {name: asdict(state) for name, state in own.items()} for key, own in states.items()}
     write_text(cohort.provenance, _json(origin))
     write_text(cohort.run_report, _json(_run_report(outcomes, states, seconds)))
@@ -233,16 +232,6 @@ def _run_report(outcomes: Outcomes, states: States, seconds: Mapping[str, float]
             for course, own in states.items()
         },
     }
-
-
-def _radiomics_environment(states: States) -> Mapping[str, Any] | None:
-    """What the radiomics environment said of itself in the first course that used it."""
-    for own in states.values():
-        for state in own.values():
-            if "radiomics_environment" in state.details:
-                environment: Mapping[str, Any] = state.details["radiomics_environment"]
-                return environment
-    return None
 
 
 def _json(value: Any) -> str:
