@@ -10,6 +10,7 @@ from scipy.ndimage import correlate1d, distance_transform_edt, zoom
 
 from rtpipeline.imaging.grid import FloatArray
 from rtpipeline.imaging.mask import BoolArray
+from rtpipeline.imaging.sharp_edges import with_sharp_edges
 
 LatticeArray = NDArray[np.floating]
 
@@ -94,8 +95,9 @@ def _level(values: BoolArray, parts: tuple[int, int, int]) -> LatticeArray:
 
     It starts as the distance from the faces between inside and outside voxels, in voxels, and is smoothed by a kernel
     that leaves planes and quadratic surfaces as they are (twice a binomial filter minus its square), so that the
-    steps of the voxels vanish and curved surfaces stay where they are; edges sharper than a voxel are rounded. No
-    voxel centre changes sides, so that nothing thin is lost; and the volume of the mask is kept.
+    steps of the voxels vanish and curved surfaces stay where they are. No voxel centre changes sides, so that nothing
+    thin is lost. It rounds sharp edges; those between flat faces, as of a box or at the end of a cylinder, are made
+    sharp again (`sharp_edges`). The volume of the mask is kept.
 
     Returns:
         One voxel more on every side than `values`; voxel centres are every `parts`-th point.
@@ -108,7 +110,7 @@ def _level(values: BoolArray, parts: tuple[int, int, int]) -> LatticeArray:
         smooth = 2 * once - _binomial(once)
         level = np.where(padded, np.minimum(smooth, 0), np.maximum(smooth, 0))
     scale = [((size - 1) * count + 1) / size for size, count in zip(padded.shape, parts, strict=True)]
-    fine = zoom(level, scale, order=3, mode="nearest")
+    fine = with_sharp_edges(zoom(level, scale, order=3, mode="nearest"), padded, parts)
     wanted = int(np.count_nonzero(values)) * int(np.prod(parts))
     fine -= np.partition(fine, wanted, axis=None)[wanted]
     # Keeping the volume moves the faces of small masks, by half a voxel and more where they are rounded most.
