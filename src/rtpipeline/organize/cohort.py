@@ -30,7 +30,6 @@ from rtpipeline.tables.parquet import write_parquet
 MANIFEST_VERSION = 1
 FILTERED = "filtered"
 FAILED = "failed"
-_NO_SUCH_COURSE = "organize.course_filter: no course of the input is called {}; unused_files lists what there is"
 OWNER_ONLY = 0o600
 """Permissions of what lies beside a key file."""
 
@@ -92,7 +91,7 @@ def organize(
     _require_separate(dicom_root, cohort)
     settings = configuration.organize
     key = key_of(cohort, settings.pseudonymize)
-    stored = cohort.index if settings.pseudonymize is None else KeyFiles(settings.pseudonymize).index(cohort.folder)
+    stored = _stored_index(cohort, settings)
     if force:
         stored.unlink(missing_ok=True)
     index = build_index(
@@ -103,40 +102,53 @@ def organize(
         report_progress=report_progress,
         cancelled=cancelled,
     )
-    earlier = _courses_of_manifest(cohort)
-    if key is None:
-        planned = _all_courses(index.files, settings, _names(earlier), read_overrides(settings.overrides))
-        pseudonyms = None
-    else:
+    if key is not None:
         stored.chmod(OWNER_ONLY)
-        planned, pseudonyms = _pseudonymised(key, index, settings, _names(earlier), dicom_root)
+    earlier = _courses_of_manifest(cohort)
+    planned, pseudonyms = _decided(key, index, settings, _names(earlier), dicom_root)
     plans, unused = _wanted(planned.plans, planned.unused, settings.course_filter)
-    nowhere = [
-        _NO_SUCH_COURSE.format(pattern if pseudonyms is None else pseudonyms.sentence(pattern))
-        for pattern in settings.course_filter
-        if not any(_is_wanted(plan, [pattern]) for plan in plans)
-    ]
-    plans = _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
     writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms, force)
-    made = _write_courses(plans, writing, logger)
-    keys = {plan.key for plan in plans}
-    gone = [
-        f"{patient}/{name}: of an earlier run, and no longer made from this input; its folder was left as it was"
-        for patient, name in earlier
-        if f"{patient}/{name}" not in keys
-    ]
+    made = _write_courses(_in_order(plans, configuration), writing, logger)
     changed = _write_manifest(cohort, made.plans)
     _write_unused(cohort, _without_used([*made.unused, *unused], made.plans), pseudonyms)
+    nowhere = _that_match_nothing(settings.course_filter, plans, pseudonyms)
     return OrganizeResult(
         courses=tuple(made.courses),
         files_read=index.files_read,
         files_total=len(index.files),
         changed=changed or made.changed,
-        warnings=(*planned.warnings, *made.warnings, *gone, *nowhere),
+        warnings=(*planned.warnings, *made.warnings, *_no_longer_made(earlier, planned.plans), *nowhere),
         not_wanted=len(planned.plans) - len(plans),
         failures=made.failures,
         pseudonyms=pseudonyms,
     )
+
+
+def _stored_index(cohort: CohortFiles, settings: OrganizeSection) -> Path:
+    """Where the index lies: in the output, or beside the key where it must not."""
+    return cohort.index if settings.pseudonymize is None else KeyFiles(settings.pseudonymize).index(cohort.folder)
+
+
+def _no_longer_made(earlier: Iterable[tuple[str, str]], plans: Iterable[CoursePlan]) -> list[str]:
+    """A sentence for each course of the last manifest that is in the input no more."""
+    keys = {plan.key for plan in plans}
+    return [
+        f"{patient}/{name}: of an earlier run, and no longer made from this input; its folder was left as it was"
+        for patient, name in earlier
+        if f"{patient}/{name}" not in keys
+    ]
+
+
+def _that_match_nothing(
+    patterns: Iterable[str], plans: Sequence[CoursePlan], pseudonyms: Pseudonyms | None
+) -> list[str]:
+    """A sentence for each pattern of `organize.course_filter` that no course matches."""
+    return [
+        f"organize.course_filter: no course of the input is called "
+        f"{pattern if pseudonyms is None else pseudonyms.sentence(pattern)}; unused_files lists what there is"
+        for pattern in patterns
+        if not any(_is_wanted(plan, [pattern]) for plan in plans)
+    ]
 
 
 @dataclass
@@ -175,11 +187,12 @@ def _write_courses(
     return made
 
 
-def _pseudonymised(
-    key: Key, index: Index, settings: OrganizeSection, known_names: Mapping[tuple[str, str], str], root: Path
-) -> tuple[Planned, Pseudonyms]:
-    """Courses that are decided with the original identifiers and told without them."""
-    assert settings.pseudonymize is not None
+def _decided(
+    key: Key | None, index: Index, settings: OrganizeSection, known_names: Mapping[tuple[str, str], str], root: Path
+) -> tuple[Planned, Pseudonyms | None]:
+    """All courses; with a key, they are decided with the original identifiers and told without them."""
+    if key is None or settings.pseudonymize is None:
+        return _all_courses(index.files, settings, known_names, read_overrides(settings.overrides)), None
     planned = _all_courses(index.files, settings, {}, {})
     pseudonyms = pseudonyms_for(key, settings.pseudonymize, index, planned.plans, root)
     if overrides := read_overrides(settings.overrides):
@@ -202,19 +215,19 @@ def preview_courses(
         StageError: the input cannot be listed or read.
     """
     _require_separate(dicom_root, cohort)
+    settings = configuration.organize
     index = build_index(
         dicom_root,
-        cohort.index,
+        _stored_index(cohort, settings),
         excluded=cohort.folder,
         threads=threads,
         report_progress=report_progress,
         cancelled=threading.Event(),
         store=False,
     )
-    settings = configuration.organize
     overrides = read_overrides(settings.overrides)
     plans = plan_courses(index.files, settings, _names(_courses_of_manifest(cohort)), overrides).plans
-    return _in_order(plans, shortest_first=configuration.scheduler.prioritize_short_courses)
+    return _in_order(plans, configuration)
 
 
 class Planned(NamedTuple):
@@ -323,7 +336,8 @@ def _without_used(unused: Iterable[Unused], plans: Iterable[CoursePlan]) -> list
     return [first[path] for path in sorted(first)]
 
 
-def _in_order(plans: Iterable[CoursePlan], *, shortest_first: bool) -> list[CoursePlan]:
+def _in_order(plans: Iterable[CoursePlan], configuration: Configuration) -> list[CoursePlan]:
+    shortest_first = configuration.scheduler.prioritize_short_courses
     return sorted(plans, key=lambda plan: (plan.slice_count if shortest_first else 0, plan.key))
 
 
