@@ -124,13 +124,12 @@ def _rois(
 
 
 def _description(structure: Structure) -> str:
-    """From which image a structure was carried onto the planning CT, and how; empty where it was segmented there."""
+    """From which image a structure was carried onto the planning CT, how, and what may be missing; else empty."""
     if structure.labels is None or not structure.labels.carried_by:
         return ""
     image_key = structure.source.partition(":")[2]
-    return f"segmented on {image_key}, carried onto the planning CT: {structure.labels.carried_by}"[
-        :LONGEST_DESCRIPTION
-    ]
+    said = f"segmented on {image_key}, carried onto the planning CT: {structure.labels.carried_by}"
+    return "; ".join([said, *structure.notes])[:LONGEST_DESCRIPTION]
 
 
 def _write_segmentation_objects(staging: CourseFiles, images: Path, structures: Sequence[Structure]) -> None:

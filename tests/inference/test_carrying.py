@@ -117,14 +117,19 @@ def test_one_frame_of_reference_needs_no_registration(tmp_path: Path) -> None:
     np.testing.assert_array_equal(carried.values, read_nifti(course.files.segmentation(MR_KEY, "total_mr")).values)
     assert label_map["carried_by"] == "both have the same frame of reference"
     assert label_map["transform"] == np.eye(4).tolist()
-    assert label_map["percent_on_the_ct"] == {}
+    assert label_map["remarks"] == {
+        "7": ["it reaches the edge of the MR series (anterior, inferior, right) and may go on there"]
+    }
 
 
 def test_what_lies_beyond_the_ct_is_said(tmp_path: Path) -> None:
     mr = _mr_grid()
     course = _course(tmp_path, mr.crop(slice(5, 12), slice(0, 14), slice(0, 16)), mr, mr_frame=CT_FRAME)
     _, label_map = _carried(course)
-    assert label_map["percent_on_the_ct"] == {"5": 60.0, "7": 0.0}  # planes 5 to 7 of 3 to 7
+    assert label_map["remarks"]["5"] == ["60.0 % of it lies on the planning CT"]  # planes 5 to 7 of 3 to 7
+    assert label_map["remarks"]["7"][1:] == ["0.0 % of it lies on the planning CT"]
+    (liver,) = course_structures(course, Configuration())
+    assert liver.notes == ("60.0 % of it lies on the planning CT",)
     assert label_map["voxel_counts"] == {"5": 3 * 7 * 7, "6": 0, "7": 0}
 
 

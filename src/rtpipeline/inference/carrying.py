@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from scipy.ndimage import find_objects
 
 from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.registration import read_registration, rigid_transform
+from rtpipeline.imaging.edges import reached_sides
 from rtpipeline.imaging.grid import FloatArray, Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti, write_nifti
 from rtpipeline.imaging.resampling import resample
-from rtpipeline.inference.label_volumes import Labels, read_label_map
+from rtpipeline.inference.label_volumes import read_label_map
 from rtpipeline.provenance import file_digest
 
 SAME_FRAME = "both have the same frame of reference"
@@ -111,7 +112,7 @@ def carry(course: Course, image: ImageSeries, task: str, link: Link, staging: Co
         "carried_by": link.how,
         "carried_from_digest": label_map["segmentation_digest"],
         "transform": [[round(float(value), 9) for value in row] for row in link.matrix],
-        "percent_on_the_ct": _percent_on(moved, grid, label_map),
+        "remarks": _remarks(segmented, moved, grid),
         "voxel_volume_cm3": grid.voxel_volume_cm3,
         "voxel_counts": {label: int(counts[int(label)]) for label in label_map["labels"]},
         "segmentation_digest": file_digest(target),
@@ -121,18 +122,28 @@ def carry(course: Course, image: ImageSeries, task: str, link: Link, staging: Co
     return sum(count > 0 for count in carried["voxel_counts"].values())
 
 
-def _percent_on(moved: Volume, grid: Grid, label_map: dict[str, Any]) -> dict[str, float]:
-    """Label → percent of its voxels whose centre lies on the voxels of `grid`, for those that are not all there."""
-    found = np.flatnonzero(moved.values)
-    planes, rows, columns = np.unravel_index(found, moved.grid.shape)
-    index = grid.world_to_index(moved.grid.index_to_world(np.stack([columns, rows, planes], axis=-1)))
+def _remarks(segmented: Volume, moved: Volume, grid: Grid) -> dict[str, list[str]]:
+    """Label → what of the structure may be missing on `grid`: what the MR does not show, and what the CT does not.
+
+    Args:
+        segmented: the labels on the MR's voxels.
+        moved: the same, carried to the CT.
+        grid: of the CT.
+    """
+    remarks: dict[str, list[str]] = {}
     last = np.array([grid.columns, grid.rows, grid.planes]) - 0.5
-    inside = ((index >= -0.5) & (index <= last)).all(axis=-1)
-    labels: Labels = moved.values.ravel()[found]
-    every = np.bincount(labels, minlength=256)
-    there = np.bincount(labels[inside], minlength=256)
-    return {
-        label: round(100.0 * float(there[int(label)] / every[int(label)]), 3)
-        for label in label_map["labels"]
-        if there[int(label)] < every[int(label)]
-    }
+    for label, box in enumerate(find_objects(segmented.values), start=1):
+        if box is None:
+            continue
+        said = []
+        low, high = np.array([[part.start, part.stop - 1] for part in reversed(box)], float).T
+        if sides := reached_sides(low, high, segmented.grid):
+            said.append(f"it reaches the edge of the MR series ({', '.join(sides)}) and may go on there")
+        voxels = np.argwhere(segmented.values[box] == label)[:, ::-1] + low
+        index = grid.world_to_index(moved.grid.index_to_world(voxels))
+        percent = 100.0 * ((index >= -0.5) & (index <= last)).all(axis=-1).mean()
+        if percent < 100.0:
+            said.append(f"{percent:.1f} % of it lies on the planning CT")
+        if said:
+            remarks[str(label)] = said
+    return remarks

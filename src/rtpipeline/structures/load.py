@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rtpipeline.config import Configuration
@@ -96,7 +97,7 @@ def automatic_structures(files: CourseFiles, image_key: str, rules: Sequence[Nam
         known = {structure.roi_name for structure in structures}
         for structure in _labelled(path, "auto", rules):
             name = structure.roi_name
-            structures.append(structure if name not in known else _renamed(structure, f"{name}--{task}"))
+            structures.append(structure if name not in known else replace(structure, roi_name=f"{name}--{task}"))
     return tuple(structures)
 
 
@@ -106,9 +107,11 @@ def carried_structures(files: CourseFiles, rules: Sequence[NameRule] = ()) -> tu
     for task, path in _segmentations(files, CT_KEY, carried=True):
         image_key = task.split("--", 1)[0]
         known = {structure.roi_name for structure in structures}
-        for structure in _labelled(path, f"{CARRIED_SOURCE}:{image_key}", rules):
-            name = f"{structure.roi_name}--{image_key}"
-            structures.append(_renamed(structure, name if name not in known else f"{structure.roi_name}--{task}"))
+        for one in _labelled(path, f"{CARRIED_SOURCE}:{image_key}", rules):
+            name = f"{one.roi_name}--{image_key}"
+            name = name if name not in known else f"{one.roi_name}--{task}"
+            notes = one.labels.remarks.get(one.roi_number, ()) if one.labels is not None else ()
+            structures.append(replace(one, roi_name=name, notes=notes))
     return tuple(structures)
 
 
@@ -141,10 +144,6 @@ def _labelled(path: Path, source: str, rules: Sequence[NameRule]) -> list[Struct
         Structure(source, label, name, standard_name(name, rules), labels=labels)
         for label, name in labels.names.items()
     ]
-
-
-def _renamed(structure: Structure, name: str) -> Structure:
-    return Structure(structure.source, structure.roi_number, name, structure.standard_name, labels=structure.labels)
 
 
 def _rois(path: Path) -> tuple[Roi, ...]:

@@ -56,6 +56,12 @@ class LabelVolume:
         return str(content.get("carried_by", ""))
 
     @cached_property
+    def remarks(self) -> dict[int, tuple[str, ...]]:
+        """Label → a sentence for everything that may be missing of a structure; empty for most segmentations."""
+        content = json.loads(self.label_map.read_text(encoding="utf-8"))
+        return {int(label): tuple(said) for label, said in content.get("remarks", {}).items()}
+
+    @cached_property
     def version(self) -> str:
         """Version of TotalSegmentator that made it; empty where the label map does not say."""
         content = json.loads(self.label_map.read_text(encoding="utf-8"))
