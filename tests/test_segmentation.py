@@ -10,7 +10,10 @@ What must hold of segmentations and everything made from them, and where it is t
 - Segmentations without, with another or with a damaged label map are not taken for results: here, structures/test_load.
 - Weights are looked for where TotalSegmentator looks; missing ones are said before all else: inference/test_tasks.
 - Device, threads and process counts reach the model, a time limit ends all of its processes: here.
-- Folds, labels, archives, and what custom models do not support: inference/test_model_folders, inference/test_archives.
+- Folds, labels, archives, tasks as models, and what custom models do not support: inference/test_model_folders,
+  inference/test_archives; device, threads and time limits of custom models, one result per model: test_custom_models.
+- Manual contours byte by byte, one table of priorities, ROI numbers, structure sets in every patient position:
+  test_auto_rtstruct; made again exactly when an input changed, a truncated one too: pipeline/test_resume.
 - Cropping cuts originals, never what was cut, at the outermost landmark of the largest part: test_anatomical_cropping.
 - Partial sources are said down the line, margins differ by side, later entries are found: test_custom_structures.
 - Contours and voxels are the same structure, holes and single voxels too: imaging/test_polygons, dicom/test_rtstruct.
