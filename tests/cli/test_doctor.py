@@ -63,6 +63,19 @@ def test_runs_where_everything_is_missing_and_says_how_to_mend_it(bare_python: P
         assert check["status"] != "problem" or check["fix"], check
 
 
+@pytest.mark.parametrize("command", ["validate", "run", "status"])
+def test_other_commands_say_there_what_is_missing(bare_python: Path, command: str) -> None:
+    finished = subprocess.run(
+        [str(bare_python), "-m", "rtpipeline.cli.app", command], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith(f"rtpipeline {command}: the module ")
+    assert "missing: " in line
+    assert "nox -s setup" in line
+
+
 def test_finds_missing_weights_and_environment(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
     file.write_text(

@@ -117,9 +117,24 @@ _PROGRAM_FLAGS = ("--help", "--version", "--install-completion", "--show-complet
 
 
 def _load(name: str) -> Any:
-    """The command of this name, with its module imported."""
+    """The command of this name, with its module imported.
+
+    Raises:
+        typer.Exit: with code 1, after saying what is missing, where a package that it needs is not installed.
+    """
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-    module = importlib.import_module(f"rtpipeline.cli.{COMMANDS[name].module}")
+    try:
+        module = importlib.import_module(f"rtpipeline.cli.{COMMANDS[name].module}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "rtpipeline":
+            raise
+        packages = importlib.import_module("rtpipeline.cli.doctor").packages_check()
+        typer.echo(
+            f"rtpipeline {name}: the module {error.name} is not installed in {sys.executable} ({packages.detail}). "
+            f"To mend it: {packages.fix}. `rtpipeline doctor` looks at everything else.",
+            err=True,
+        )
+        raise typer.Exit(1) from error
     single.command(name, help=COMMANDS[name].text)(module.command)
     return typer.main.get_command(single)
 
