@@ -371,10 +371,13 @@ def _kill_when_it_appears() -> None:
 def test_a_time_limit_kills_the_child_with_its_children(tmp_path: Path, weights: Path) -> None:
     course = make_course(tmp_path, phantom(planes=20))
     children = ChildProcesses()
+    before = {process.pid for process in psutil.Process().children(recursive=True)}
     outcome = _segment(course, weights, children, timeout_s=1.0)
     assert outcome.status == "failed"
     assert "within 1 s" in outcome.reason
     assert not outcome.memory_pressure
+    left = [process for process in psutil.Process().children(recursive=True) if process.pid not in before]
+    assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
     children.close()
 
 

@@ -126,6 +126,12 @@ def test_folders_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> N
         ({"checkpoint": "checkpoint_best.pth"}, {}, "checkpoint_best.pth"),
         ({"predict_args": "-npp 3"}, {}, "argument -npp is not supported"),
         ({"predict_args": "-step_size 2"}, {}, "-step_size needs"),
+        ({"predict_args": "-step_size abc"}, {}, "-step_size needs"),
+        ({"predict_args": "-step_size nan"}, {}, "-step_size needs"),
+        ({"checkpoint": "../checkpoint_final.pth"}, {}, "checkpoint: String should match"),
+        ({"checkpoint": "*"}, {}, "checkpoint: String should match"),
+        ({"weights": "x" * 300}, {}, "its weights cannot be read"),
+        ({"postprocessing": {"min_component_volume_cm3": float("inf")}}, {}, "min_component_volume_cm3"),
         ({"label_order": ["Right_Atrium", "Left_Atrium"]}, {}, "labels Right_Atrium, Left_Atrium are not those of"),
         ({"label_order": ["Left_Atrium"]}, {}, "labels Left_Atrium are not those of"),
     ],
@@ -278,6 +284,15 @@ def test_postprocessing_of_a_network_is_read(tmp_path: Path, trained: Path) -> N
     rule = {"min_component_volume_cm3": 0.3, "keep_largest_component": True}
     file = _write(tmp_path / "atria", {"weights": str(trained), "postprocessing": rule})
     assert _network(file).cleaning == Cleaning(keep_largest=True, smallest_part_cm3=0.3)
+
+
+def test_a_confidence_is_a_number_from_0_to_1(tmp_path: Path, trained: Path) -> None:
+    file = _write(tmp_path / "atria", {"weights": str(trained)})
+    content = yaml.safe_load(file.read_text())
+    for wrong in (float("nan"), 1.5, -0.1, "sure"):
+        file.write_text(yaml.safe_dump({**content, "min_region_confidence": wrong}))
+        with pytest.raises(CustomModelError, match="min_region_confidence"):
+            _ready(file)
 
 
 def test_a_region_that_does_not_exist_is_refused(tmp_path: Path, trained: Path) -> None:

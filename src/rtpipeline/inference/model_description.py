@@ -40,7 +40,7 @@ def _named(default: Any, *names: str) -> Any:
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 class Postprocessing(_Part):
@@ -81,7 +81,9 @@ class Network(_Part):
     sha256: Annotated[str, Field(pattern="^([0-9a-fA-F]{64})?$")] = _named("", "archive_sha256", "sha256")
     dataset_directory: Path | None = _named(None, "dataset_directory", "dataset_dir")
     source_directory: Path | None = _named(None, "source_directory", "source_dir")
-    checkpoint: str = _named(DEFAULT_CHECKPOINT, "checkpoint", "checkpoint_path")
+    checkpoint: Annotated[str, Field(pattern=r"^[\w-][\w.-]*$")] = _named(
+        DEFAULT_CHECKPOINT, "checkpoint", "checkpoint_path"
+    )
     labels: tuple[str, ...] = _named((), "label_order", "structures", "labels")
     configuration: str = _named("", "architecture", "model")
     trainer: str = ""
@@ -122,7 +124,7 @@ class CustomModelFile(_Part):
     description: str = _named("", "description", "summary")
     enabled: bool = True
     required_body_regions: Words = _named((), "required_body_regions", "required_regions")
-    min_region_confidence: float = 0.5
+    min_region_confidence: Annotated[float, Field(ge=0, le=1)] = 0.5
     nnunet: Nnunet
 
 

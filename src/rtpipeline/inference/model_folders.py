@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rtpipeline.inference.archives import ArchiveError, unpacked
 from rtpipeline.inference.body_regions import REGIONS
 from rtpipeline.inference.label_names import plain
 from rtpipeline.inference.model_description import (
@@ -20,6 +19,7 @@ from rtpipeline.inference.model_description import (
     Nnunet,
 )
 from rtpipeline.inference.model_tasks import TaskLayer, named_tasks, task_layer
+from rtpipeline.inference.model_weights import found_folds, model_folder
 from rtpipeline.inference.postprocessing import Cleaning, merged
 from rtpipeline.inference.tasks import dataset_folder, weights_folder
 
@@ -166,9 +166,13 @@ def ready_model(file: Path, described: CustomModelFile, weights: Path | None = N
         raise CustomModelError(
             f"{file}: required_body_regions has {', '.join(unknown)}; regions are {', '.join(REGIONS)}"
         )
+    try:
+        layers = _layers(file, nnunet, _single_layers(file, nnunet, networks, weights_folder(weights)))
+    except OSError as error:
+        raise CustomModelError(f"{file}: its weights cannot be read: {error}") from error
     model = CustomModel(
         name=described.name,
-        layers=_layers(file, nnunet, _single_layers(file, nnunet, networks, weights_folder(weights))),
+        layers=layers,
         orientation=nnunet.image_orientation,
         required_body_regions=regions,
         min_region_confidence=described.min_region_confidence,
@@ -218,7 +222,7 @@ def _with_aliases(nnunet: Nnunet) -> list[tuple[str, Network]]:
 
 
 def _ready_network(file: Path, alias: str, nnunet: Nnunet, network: Network) -> ReadyNetwork:
-    folder = _model_folder(file, nnunet, network)
+    folder = model_folder(file, nnunet, network)
     _check_labels(file, folder, network.labels)
     step_size, mirroring, checkpoint = _predict_arguments(file, network)
     asked = nnunet.folds if network.folds is None else network.folds
@@ -226,7 +230,7 @@ def _ready_network(file: Path, alias: str, nnunet: Nnunet, network: Network) -> 
     return ReadyNetwork(
         alias=alias,
         folder=folder,
-        folds=_folds(file, folder, asked, checkpoint),
+        folds=found_folds(file, folder, asked, checkpoint),
         checkpoint=checkpoint,
         labels=network.labels,
         step_size=step_size,
@@ -336,45 +340,6 @@ def _only_supported(file: Path, nnunet: Nnunet) -> None:
             raise CustomModelError(f"{file}: env has {', '.join(unknown)}; only {', '.join(variables)} are used")
 
 
-def _model_folder(file: Path, nnunet: Nnunet, network: Network) -> Path:
-    """The folder with `plans.json`, looked for where the file says, in the order of the keys below."""
-    results = file.parent / {**nnunet.env, **network.env}.get("nnUNet_results", "nnUNet_results")
-    given = [path for path in (network.weights, network.source_directory) if path is not None]
-    if network.dataset_directory is not None:
-        given += [network.dataset_directory, results / network.dataset_directory]
-    places = [_unpacked(file, file.parent / path, network.sha256) for path in given]
-    if network.id.isdigit():
-        places += sorted(results.glob(f"Dataset{int(network.id):03d}_*"))
-    elif network.id:
-        places.append(results / network.id)
-    configuration = network.configuration or nnunet.model
-    pattern = f"{network.trainer or '*'}__{network.plans}__{configuration}"
-    for place in places:
-        found = [place] if (place / "plans.json").is_file() else _with_plans(place, pattern)
-        if len(found) == 1:
-            return found[0]
-        if len(found) > 1:
-            names = ", ".join(folder.name for folder in found)
-            raise CustomModelError(f"{file}: {place} has several models ({names}); say which with trainer")
-    looked = ", ".join(map(str, places)) or f"{results} (no id is given)"
-    raise CustomModelError(f"{file}: no nnU-Net v2 model folder {pattern} (with plans.json) in {looked}")
-
-
-def _unpacked(file: Path, place: Path, sha256: str) -> Path:
-    """The folder that a path stands for: itself, or what a zip archive holds."""
-    if place.suffix.lower() != ".zip" or place.is_dir():
-        return place
-    try:
-        return unpacked(place, sha256)
-    except ArchiveError as error:
-        raise CustomModelError(f"{file}: {error}") from error
-
-
-def _with_plans(place: Path, pattern: str) -> list[Path]:
-    candidates = [found for depth in ("", "Dataset*/", "*/Dataset*/") for found in place.glob(f"{depth}{pattern}")]
-    return sorted(folder for folder in candidates if (folder / "plans.json").is_file())
-
-
 def _check_labels(file: Path, folder: Path, labels: tuple[str, ...]) -> None:
     """Label names may differ from those of the training in case and punctuation, but not in order or number."""
     if not labels:
@@ -406,16 +371,12 @@ def _check_names(file: Path, labels: tuple[str, ...]) -> None:
         raise CustomModelError(f"{file}: two labels differ only in case or punctuation")
 
 
-def _folds(file: Path, folder: Path, asked: tuple[str, ...], checkpoint: str) -> tuple[str, ...]:
-    """`all` means the model that was trained on all data where there is one, else every fold that is there."""
-    there = sorted(path.parent.name.removeprefix("fold_") for path in folder.glob(f"fold_*/{checkpoint}"))
-    if asked == ("all",):
-        asked = ("all",) if "all" in there else tuple(there)
-    missing = [fold for fold in asked if fold not in there]
-    if missing or not asked:
-        wanted = ", ".join(f"fold_{fold}" for fold in missing) or "a fold"
-        raise CustomModelError(f"{file}: {folder} has no {wanted} with {checkpoint}; folds there: {there or 'none'}")
-    return asked
+def _number(text: str) -> float:
+    """A number, or 0 where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _predict_arguments(file: Path, network: Network) -> tuple[float, bool, str]:
@@ -426,7 +387,7 @@ def _predict_arguments(file: Path, network: Network) -> tuple[float, bool, str]:
         if word == "--disable_tta":
             mirroring = False
         elif word == "-step_size":
-            step_size = float(next(words, "nan"))
+            step_size = _number(next(words, ""))
         elif word == "-chk":
             checkpoint = next(words, "")
         else:
