@@ -313,6 +313,17 @@ def test_images_that_the_input_lost_stay_unless_forced(patient: Patient, organiz
     assert not organized().result.changed
 
 
+def test_images_that_are_there_and_not_chosen_any_more_go(patient: Patient, organized: Organize) -> None:
+    """A structure set is exported again, and names a series that is not in the input; the old CT still is."""
+    patient.make_course()
+    assert organized().only.description.planning_ct is not None
+    patient.make_structure_set(series=("another",))
+    made = organized()
+    assert made.only.description.images == ()
+    assert made.result.warnings == ()
+    assert len(made.unused) == 4
+
+
 def test_images_that_come_back_go_on(patient: Patient, organized: Organize) -> None:
     patient.make_course()
     organized()

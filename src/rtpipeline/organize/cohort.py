@@ -17,7 +17,7 @@ from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize.description import CoursePlan, plan_course, with_other_contents
 from rtpipeline.organize.duplicates import Unused, distinct_files
 from rtpipeline.organize.grouping import courses_of
-from rtpipeline.organize.index import DAMAGED, Index, IndexedFile, build_index
+from rtpipeline.organize.index import DAMAGED, UNREADABLE, Index, IndexedFile, build_index
 from rtpipeline.organize.materialise import InputFileError, Writing, write_course
 from rtpipeline.organize.overrides import CourseOverride, read_overrides
 from rtpipeline.organize.patients import patients_of
@@ -107,7 +107,8 @@ def organize(
     earlier = _courses_of_manifest(cohort)
     planned, pseudonyms = _decided(key, index, settings, _names(earlier), dicom_root)
     plans, unused = _wanted(planned.plans, planned.unused, settings.course_filter)
-    writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms, force)
+    series = _series_uids(index, pseudonyms)
+    writing = Writing(dicom_root, cohort.folder, settings.use_hardlinks, threads, cancelled, pseudonyms, series, force)
     made = _write_courses(_in_order(plans, configuration), writing, logger)
     changed = _write_manifest(cohort, made.plans)
     _write_unused(cohort, _without_used([*made.unused, *unused], made.plans), pseudonyms)
@@ -127,6 +128,13 @@ def organize(
 def _stored_index(cohort: CohortFiles, settings: OrganizeSection) -> Path:
     """Where the index lies: in the output, or beside the key where it must not."""
     return cohort.index if settings.pseudonymize is None else KeyFiles(settings.pseudonymize).index(cohort.folder)
+
+
+def _series_uids(index: Index, pseudonyms: Pseudonyms | None) -> frozenset[str]:
+    """The series that the input has whole files of, as courses are to name them."""
+    whole = (file.header for file in index.files if file.header is not None and not file.problem_kind)
+    uids = {header.series_instance_uid for header in whole}
+    return frozenset(uids if pseudonyms is None else map(pseudonyms.key.uid, uids))
 
 
 def _no_longer_made(earlier: Iterable[tuple[str, str]], plans: Iterable[CoursePlan]) -> list[str]:
@@ -280,6 +288,8 @@ def _all_courses(
             plans.append(with_other_contents(plan, distinct.other_contents))
     unknown = overrides.keys() - {plan.key for plan in plans}
     warnings = [f"organize.overrides: there is no course {key}" for key in sorted(unknown)]
+    if unreadable := sum(file.problem_kind == UNREADABLE for file in files):
+        warnings.append(f"{unreadable} files of the input cannot be read, whatever they are; unused_files lists them")
     return Planned(plans, unused, [*distinct.warnings, *warnings])
 
 

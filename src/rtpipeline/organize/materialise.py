@@ -62,6 +62,7 @@ class Writing:
         threads: how many files are copied at once.
         cancelled: ends the work with a `StageError`.
         pseudonyms: what stands for what, where copies are to be without identifiers.
+        series_uids: series of which the input has images, as courses are to name them.
         force: make every file again, and take away the images of courses whose input has none any more.
     """
 
@@ -71,6 +72,7 @@ class Writing:
     threads: int
     cancelled: threading.Event
     pseudonyms: Pseudonyms | None = None
+    series_uids: frozenset[str] = frozenset()
     force: bool = False
 
     def source(self, file: IndexedFile) -> str:
@@ -141,7 +143,7 @@ def write_course(plan: CoursePlan, writing: Writing) -> Written:
 
 
 def _with_lost_images(plan: CoursePlan, writing: Writing) -> Course | None:
-    """The complete course of an earlier run that has a planning CT (or any images) where the plan has none."""
+    """The complete course of an earlier run whose planning CT (or all of whose images) the input has no more."""
     if plan.description.planning_ct is not None:
         return None
     folder = writing.outdir / plan.description.patient / plan.description.course
@@ -151,8 +153,10 @@ def _with_lost_images(plan: CoursePlan, writing: Writing) -> Course | None:
         course = Course.load(folder)
     except (FileNotFoundError, ValueError):
         return None  # half written, or of another version: it is made again
-    lost = course.description.planning_ct is not None or (course.description.images and not plan.description.images)
-    return course if lost else None
+    ct, images = course.description.planning_ct, course.description.images
+    gone = [image.series_instance_uid not in writing.series_uids for image in images]
+    lost = all(gone) if ct is None else ct.series_instance_uid not in writing.series_uids
+    return course if images and lost else None
 
 
 def _left_as_it_was(course: Course, plan: CoursePlan, writing: Writing) -> Written:

@@ -241,11 +241,16 @@ class Pseudonyms:
         """The name of a file of a course, in which digests of UIDs are replaced by keyed ones."""
         return _DIGEST.sub(lambda found: self.key.code("name", found[0], len(found[0])), name)
 
+    @cached_property
+    def _words_of_a_path(self) -> int:
+        """Into how many words, at most, spaces divide a path of the input."""
+        return max((path.count(" ") + 1 for path in self.paths), default=0)
+
     def _without_paths(self, text: str) -> str:
         words = text.split(" ")
         start = 0
         while start < len(words):
-            for end in range(len(words), start, -1):
+            for end in range(min(start + self._words_of_a_path, len(words)), start, -1):
                 span = " ".join(words[start:end])
                 path = span.rstrip(",;:.")
                 code = self.paths.get(span) or self.paths.get(path)
