@@ -152,7 +152,7 @@ def plain(course: Course, roi_name: str, parameters: Path, folder: Path) -> dict
         text=True,
         check=True,
     )
-    values: dict[str, float] = json.loads(answer.stdout)
+    values: dict[str, float] = json.loads(answer.stdout)["features"]
     return values
 
 
@@ -183,6 +183,12 @@ def test_features_of_the_planning_ct_are_those_of_plain_pyradiomics(
     assert gtv["volume_cm3"] == pytest.approx(156, abs=1)
     assert gtv["structure_touches_edge"] is False
     assert (gtv["pyradiomics_version"], gtv["intensity"]) == ("3.0.1", "HU")
+    diagnostics = read_parquet(CourseFiles(resources.staging).radiomics_diagnostics)
+    of_gtv = rows(diagnostics)["GTV-1"]
+    assert diagnostics.num_rows == 2
+    assert of_gtv["Mask-original_VoxelNum"] == gtv["voxel_count"]
+    assert of_gtv["Image-original_Size_z"] == 134
+    assert json.loads(str(of_gtv["setting"]))["binWidth"] == 25
 
 
 def test_the_ledger_has_every_structure_with_the_reason(

@@ -359,6 +359,11 @@ class CourseFiles:
         return self.folder / "radiomics_dose.parquet"
 
     @property
+    def radiomics_diagnostics(self) -> Path:
+        """One row per image × source × ROI with features: what PyRadiomics says of image and mask."""
+        return self.folder / "radiomics_diagnostics.parquet"
+
+    @property
     def radiomics_ledger(self) -> Path:
         """One row per image × source × ROI: ok, skipped or failed, with the reason."""
         return self.folder / "radiomics_ledger.parquet"

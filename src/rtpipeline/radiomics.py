@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from rtpipeline.config import Configuration, RadiomicsSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
+from rtpipeline.extraction.padding import with_padding
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask, bounding_box
 from rtpipeline.outcome import Outcome, failed, ok, partial, skipped
@@ -26,6 +28,7 @@ from rtpipeline.radiomics_images import (
 )
 from rtpipeline.radiomics_parallel import (
     ExtractionJob,
+    JobResult,
     RadiomicsClient,
     packaged_parameters,
     radiomics_client,
@@ -36,6 +39,7 @@ from rtpipeline.scheduling.resources import Resources
 from rtpipeline.structures import Structure, as_columns, selected
 from rtpipeline.tables.definitions.radiomics import (
     RADIOMICS_CT,
+    RADIOMICS_DIAGNOSTICS,
     RADIOMICS_DOSE,
     RADIOMICS_LEDGER,
     RADIOMICS_MR,
@@ -43,6 +47,9 @@ from rtpipeline.tables.definitions.radiomics import (
 )
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import read_parquet, write_parquet
+
+_DIAGNOSED = ("pyradiomics", "numpy", "simpleitk", "pywavelets", "python")
+"""Whose versions are diagnostics."""
 
 
 @dataclass
@@ -56,6 +63,7 @@ class Case:
         reason: why it has no features.
         columns: columns of its row that are known before the features.
         features: PyRadiomics' names → values.
+        diagnostics: columns of its row in the table of diagnostics.
         notes: what was left out of the structure.
     """
 
@@ -65,6 +73,7 @@ class Case:
     reason: str = ""
     columns: dict[str, object] = field(default_factory=dict)
     features: Mapping[str, float | None] = field(default_factory=dict)
+    diagnostics: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def end(self, status: str, reason: str) -> None:
@@ -149,8 +158,11 @@ def _prepared(
     resources: Resources,
 ) -> list[tuple[Case, ExtractionJob]]:
     """Store one image and the masks of its cases for the workers; cases without a usable mask are ended."""
-    parameters = client.read_parameters(_parameter_file(image, configuration.radiomics))
+    section = configuration.radiomics
     loaded = load(image, course, configuration)
+    grid = loaded.volume.grid
+    own = client.read_parameters(_parameter_file(image, section))
+    parameters = with_padding(own, section.filter_padding, grid.spacing_mm)
     if image.suv_variant:
         write_suv(image, loaded, CourseFiles(resources.staging))
     versions = client.environment.versions
@@ -158,17 +170,17 @@ def _prepared(
         "image_cropped": loaded.cropped,
         "intensity": loaded.intensity,
         "parameter_digest": short_digest(parameters),
+        "filter_padding": section.filter_padding,
         "pyradiomics_version": versions["pyradiomics"],
         "numpy_version": versions["numpy"],
     }
-    grid = loaded.volume.grid
     folder = resources.scratch / image.name
     stored = store_image(folder / "image.npy", loaded.volume)
     jobs = []
     for number, case in enumerate(cases):
         mask, case.notes = case.structure.mask_with_notes(grid)
         case.columns = {**columns, **_mask_columns(mask, grid)}
-        reason = _unusable(mask, configuration.radiomics)
+        reason = _unusable(mask, section)
         if image.modality == "RTDOSE":
             case.columns["dose_coverage_fraction"] = covered = covered_fraction(case.structure, grid)
             reason = _uncovered(covered, configuration.dvh.minimum_dose_coverage_fraction) or reason
@@ -177,7 +189,9 @@ def _prepared(
             continue
         key = f"{course.key} {image.name} {number} {case.structure.roi_name}"
         stored_mask = store_mask(folder / f"mask_{number}.npy", mask, grid)
-        jobs.append((case, ExtractionJob(key, stored, stored_mask, parameters, mask.volume_cm3)))
+        asked = parameters["setting"].get("additionalInfo", True)
+        job = ExtractionJob(key, stored, stored_mask, parameters, mask.volume_cm3, diagnostics=asked)
+        jobs.append((case, job))
     return jobs
 
 
@@ -230,22 +244,40 @@ def _extract(
     jobs: Sequence[tuple[Case, ExtractionJob]], client: RadiomicsClient, section: RadiomicsSection, resources: Resources
 ) -> bool:
     """Run the jobs and put their results into their cases; whether one failed for lack of memory."""
-    case_of = {job.key: case for case, job in jobs}
+    case_of = {job.key: (case, job) for case, job in jobs}
+    versions = client.environment.versions
     out_of_memory = False
     results = client.extract(
         [job for _, job in jobs],
         timeout_s=section.task_timeout_s,
+        kept=resources.kept,
         report_progress=resources.report_progress,
         cancelled=resources.cancelled,
     )
     for result in results:
-        case = case_of[result.key]
+        case, job = case_of[result.key]
         case.end(result.status, result.reason)
         case.features = result.features
+        case.diagnostics = _diagnostics(job, result, versions)
         out_of_memory = out_of_memory or result.memory_pressure
         if result.status != "ok":
             resources.logger.warning("%s on %s: %s", case.structure.roi_name, case.image.name, result.reason)
     return out_of_memory
+
+
+def _diagnostics(job: ExtractionJob, result: JobResult, versions: Mapping[str, str]) -> dict[str, object]:
+    """Columns of the table of diagnostics; none where there are no diagnostics."""
+    if not result.diagnostics:
+        return {}
+    parameters = job.parameters
+    return {
+        "setting": json.dumps(parameters["setting"]),
+        "image_types": json.dumps(parameters["imageType"]),
+        "feature_classes": json.dumps(parameters["featureClass"]),
+        "image_sha1": job.image.digest,
+        **{f"{name}_version": versions[name] for name in _DIAGNOSED},
+        **result.diagnostics,
+    }
 
 
 def _write(course: Course, cases: Sequence[Case], files: CourseFiles) -> None:
@@ -265,6 +297,13 @@ def _write(course: Course, cases: Sequence[Case], files: CourseFiles) -> None:
         if rows:
             write_parquet(path, table, rows)
             write_workbook(files.workbook(path), {table.name: read_parquet(path)})
+    diagnosed = [
+        {**case.identifiers(course), "parameter_digest": case.columns["parameter_digest"], **case.diagnostics}
+        for case in cases
+        if case.diagnostics
+    ]
+    if diagnosed:
+        write_parquet(files.radiomics_diagnostics, RADIOMICS_DIAGNOSTICS, diagnosed)
     write_parquet(files.radiomics_ledger, RADIOMICS_LEDGER, [_ledger_row(course, case) for case in cases])
 
 

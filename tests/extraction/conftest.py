@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,10 +65,16 @@ def make_job(tmp_path: Path, client: RadiomicsClient) -> Callable[[str, Volume, 
 
 
 @pytest.fixture
-def plain_features(tmp_path: Path) -> Callable[[Volume, Mask, Path], dict[str, float]]:
+def plain_features(plain: Callable[[Volume, Mask, Path], Any]) -> Callable[[Volume, Mask, Path], dict[str, float]]:
     """Features by plain PyRadiomics on the whole image."""
+    return lambda volume, mask, parameters: plain(volume, mask, parameters)["features"]
 
-    def compute(volume: Volume, mask: Mask, parameters: Path) -> dict[str, float]:
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Callable[[Volume, Mask, Path], Any]:
+    """`features` and `diagnostics` by plain PyRadiomics on the whole image."""
+
+    def compute(volume: Volume, mask: Mask, parameters: Path) -> Any:
         np.save(tmp_path / "plain_image.npy", volume.values.astype(np.float32))
         np.save(tmp_path / "plain_mask.npy", mask.on(volume.grid))
         request = {
@@ -88,7 +95,6 @@ def plain_features(tmp_path: Path) -> Callable[[Volume, Mask, Path], dict[str, f
             text=True,
             check=True,
         )
-        values: dict[str, float] = json.loads(answer.stdout)
-        return values
+        return json.loads(answer.stdout)
 
     return compute

@@ -1,7 +1,7 @@
 """The oracle: plain PyRadiomics on a whole image and a whole mask, run by the radiomics environment's interpreter.
 
 Standard input: `{"image": file.npy, "mask": file.npy, "origin": …, "spacing": …, "direction": …, "parameters": file}`.
-Standard output: feature name → value, without diagnostics.
+Standard output: `features` and `diagnostics`: name → value.
 """
 
 import json
@@ -24,4 +24,5 @@ for file in (request["image"], request["mask"]):
     volumes.append(volume)
 features = RadiomicsFeatureExtractor(request["parameters"]).execute(*volumes)
 values = {name: float(value) for name, value in features.items() if not name.startswith("diagnostics_")}
-sys.stdout.write(json.dumps(values))
+diagnostics = {name: value for name, value in features.items() if name not in values}
+sys.stdout.write(json.dumps({"features": values, "diagnostics": diagnostics}, default=float))

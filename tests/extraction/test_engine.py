@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from extraction import parity
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtstruct import read_structure_set
 from rtpipeline.extraction.jobs import ExtractionJob
+from rtpipeline.extraction.padding import with_padding
 from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
@@ -189,6 +191,63 @@ def test_parts_of_a_job_make_the_whole_to_the_last_bit_and_in_its_order(
     assert whole.status == "ok", whole.reason
     assert divided == whole
     assert list(divided.features) == list(whole.features)
+
+
+@pytest.mark.parametrize("setting", ["binWidth: 25", f"{ONE_MM}, resegmentRange: [-150, 200], normalize: true"])
+def test_diagnostics_are_those_of_plain_pyradiomics(
+    setting: str,
+    tmp_path: Path,
+    client: RadiomicsClient,
+    make_job: Callable[..., ExtractionJob],
+    plain: Callable[..., dict[str, dict[str, Any]]],
+) -> None:
+    image_grid = Grid.uniform((-10.0, 20.0, -30.0), (0.8, 1.1, 2.5), (60, 51, 30), OBLIQUE)
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text(f"featureClass: {{shape: [MeshVolume]}}\nsetting: {{{setting}}}\n", encoding="utf-8")
+    volume, mask = noisy_volume(image_grid), ellipsoid(image_grid, (15.0, 25.0, 30.0), (6.0, 12.0, 14.0))
+    job = replace(make_job("one", volume, mask, parameters), diagnostics=True)
+
+    (result,) = client.extract([job], timeout_s=120)
+
+    expected = plain(volume, mask, parameters)["diagnostics"]
+    assert job.image.digest == expected["diagnostics_Image-original_Hash"]
+    texts = ("Versions", "Configuration", "Image-original_Hash", "Image-original_Dim", "Mask-original_Hash")
+    vectors = {
+        name.removeprefix("diagnostics_"): np.atleast_1d(value)
+        for name, value in expected.items()
+        if not name.removeprefix("diagnostics_").startswith(texts)
+    }
+    assert len(result.diagnostics) == sum(map(len, vectors.values()))
+    for name, vector in vectors.items():
+        axes = ["_x", "_y", "_z", "_size_x", "_size_y", "_size_z"][: len(vector)] if len(vector) > 1 else [""]
+        assert [result.diagnostics[name + axis] for axis in axes] == pytest.approx(vector, rel=1e-12, abs=1e-9), name
+
+
+def test_with_four_sigma_of_padding_the_image_s_edge_has_no_effect_on_log(
+    tmp_path: Path, client: RadiomicsClient, make_job: Callable[..., ExtractionJob]
+) -> None:
+    """Mean and extremes of a LoG of 3 mm beside those with three times the padding; five voxels are not enough."""
+    image_grid = Grid.uniform((0.0, 0.0, 0.0), (1.0, 1.0, 2.5), (110, 110, 50), np.eye(3))
+    file = tmp_path / "parameters.yaml"
+    file.write_text(
+        "imageType: {LoG: {sigma: [1.0, 3.0]}}\nfeatureClass: {firstorder: [Mean, Minimum, Maximum]}\n"
+        "setting: {resampledPixelSpacing: [1, 1, 0], interpolator: sitkBSpline, minimumROISize: 64}\n",
+        encoding="utf-8",
+    )
+    job = make_job("one", noisy_volume(image_grid), ellipsoid(image_grid, (25.0, 55.0, 55.0), (3.0, 8.0, 8.0)), file)
+
+    def values(pad: int | None) -> np.ndarray:
+        own = with_padding(job.parameters, "four_sigma" if pad is None else "pyradiomics", image_grid.spacing_mm)
+        setting = {**own["setting"], **({} if pad is None else {"padDistance": pad})}
+        (result,) = client.extract([replace(job, parameters={**own, "setting": setting})], timeout_s=120)
+        return np.array([value for name, value in result.features.items() if "sigma-3" in name])
+
+    far, profile, five = values(36), values(None), values(5)
+
+    assert with_padding(job.parameters, "four_sigma", (1.0, 1.0, 2.5))["setting"]["padDistance"] == 12
+    assert with_padding(job.parameters, "pyradiomics", (1.0, 1.0, 2.5)) == job.parameters
+    assert np.abs(profile - far).max() < 1e-3 * np.ptp(far)
+    assert np.abs(five - far).max() > 3e-3 * np.ptp(far)
 
 
 def test_structures_that_follow_each_other_on_an_image_share_its_coefficients_and_change_nothing(

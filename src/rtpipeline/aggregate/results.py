@@ -31,7 +31,13 @@ from rtpipeline.tables.definitions.quality_control import (
     STRUCTURE_COMPARISON,
     STRUCTURE_COMPARISON_DOSE,
 )
-from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT, RADIOMICS_DOSE, RADIOMICS_MR, RADIOMICS_PET
+from rtpipeline.tables.definitions.radiomics import (
+    RADIOMICS_CT,
+    RADIOMICS_DIAGNOSTICS,
+    RADIOMICS_DOSE,
+    RADIOMICS_MR,
+    RADIOMICS_PET,
+)
 from rtpipeline.tables.dictionary import defined_tables, dictionary
 from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import (
@@ -77,6 +83,7 @@ SOURCES = (
     Source(RADIOMICS_MR, "radiomics", lambda files: files.radiomics_mr, _radiomics, always=False),
     Source(RADIOMICS_PET, "radiomics", lambda files: files.radiomics_pet, _radiomics, always=False),
     Source(RADIOMICS_DOSE, "radiomics", lambda files: files.radiomics_dose, _dosiomics, always=False),
+    Source(RADIOMICS_DIAGNOSTICS, "radiomics", lambda files: files.radiomics_diagnostics, _radiomics, always=False),
     Source(QUALITY_CONTROL, "quality_control", lambda files: files.quality_control, _quality_control),
     Source(
         STRUCTURE_COMPARISON,

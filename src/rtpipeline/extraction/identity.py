@@ -48,6 +48,7 @@ def identity() -> dict[str, str]:
         "numba": version("numba"),
         "numpy": numpy.__version__,
         "pyradiomics": version("pyradiomics"),
+        "pywavelets": version("PyWavelets"),
         "simpleitk": SimpleITK.Version.VersionString(),
         "rtpipeline": __version__,
         "source_digest": source_digest(),

@@ -239,6 +239,7 @@ STAGES: tuple[Stage, ...] = (
         configuration_keys=(
             "structures.radiomics",
             "radiomics.skip_rois",
+            "radiomics.filter_padding",
             "radiomics.min_voxels",
             "radiomics.max_voxels",
             "radiomics.suv_variants",
@@ -249,7 +250,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.radiomics_threads_per_job,
         sentinel=".radiomics_done",
-        method_version=4,
+        method_version=5,
     ),
     Stage(
         name="radiomics_robustness",
@@ -262,6 +263,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         configuration_keys=(
             "structures.robustness",
+            "radiomics.filter_padding",
             "radiomics_robustness.base_seed",
             "radiomics_robustness.segmentation_perturbation",
         ),

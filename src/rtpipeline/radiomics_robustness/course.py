@@ -12,6 +12,7 @@ from rtpipeline.config import Configuration, SelectionSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import load_image
+from rtpipeline.extraction.padding import with_padding
 from rtpipeline.imaging.grid import Volume
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial, skipped
 from rtpipeline.provenance import short_digest
@@ -48,7 +49,11 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     count = _state_count(configuration)
     image = _image(course.path(planning_ct.folder))
     client = radiomics_client(configuration, resources)
-    parameters = client.read_parameters(configuration.radiomics.params_file or packaged_parameters("CT"))
+    parameters = with_padding(
+        client.read_parameters(configuration.radiomics.params_file or packaged_parameters("CT")),
+        configuration.radiomics.filter_padding,
+        image.grid.spacing_mm,
+    )
     versions = client.environment.versions
     computed: Row = {
         "parameter_digest": short_digest(parameters),
@@ -70,6 +75,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         for result in client.extract(
             jobs,
             timeout_s=configuration.radiomics.task_timeout_s,
+            kept=resources.kept,
             report_progress=resources.report_progress,
             cancelled=resources.cancelled,
         )

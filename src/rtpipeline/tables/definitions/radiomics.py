@@ -14,6 +14,9 @@ _SUV_VARIANT = Column(
     "text",
     "What SUV are normalised by: body_weight, lean_body_mass_james, lean_body_mass_janmahasatian, body_surface_area.",
 )
+_PARAMETER_DIGEST = Column(
+    "parameter_digest", "text", "Of PyRadiomics' parameters, defaults included; equal digests are comparable."
+)
 _ORDER = ("patient_id", "course_id", "image_key", "segmentation_source", "roi_number", "roi_name")
 _PET_ORDER = ("patient_id", "course_id", "image_key", "suv_variant", "segmentation_source", "roi_number", "roi_name")
 
@@ -23,7 +26,8 @@ _COLUMNS = (
     Column("structure_touches_edge", "boolean", "The structure reaches the edge of the image, so part may be missing."),
     Column("image_cropped", "boolean", "The image was cut to a region of the anatomy before."),
     Column("intensity", "text", "What the image's values are: HU, arbitrary units, Gy, or SUV with their origin."),
-    Column("parameter_digest", "text", "Of PyRadiomics' parameters, defaults included; equal digests are comparable."),
+    _PARAMETER_DIGEST,
+    Column("filter_padding", "text", "How far filters see (radiomics.filter_padding): pyradiomics or four_sigma."),
     Column("pyradiomics_version", "text", "Version of PyRadiomics that computed the row."),
     Column("numpy_version", "text", "Version of NumPy that computed the row."),
 )
@@ -47,6 +51,38 @@ RADIOMICS_DOSE = _features(
     "radiomics_dose",
     "dose of the course in Gy (dosiomics)",
     (Column("dose_coverage_fraction", "number", "Part of the structure's volume that lies within the dose grid."),),
+)
+
+RADIOMICS_DIAGNOSTICS = Table(
+    "radiomics_diagnostics",
+    "One row per structure and image with features: what PyRadiomics says of image, mask and itself.",
+    (
+        *COURSE_COLUMNS,
+        *_IMAGE_COLUMNS,
+        _SUV_VARIANT,
+        *STRUCTURE_COLUMNS,
+        _PARAMETER_DIGEST,
+        Column("setting", "text", "PyRadiomics' settings, as JSON."),
+        Column("image_types", "text", "Enabled filters with their settings, as JSON."),
+        Column("feature_classes", "text", "Enabled classes with the features that are named, as JSON."),
+        Column("image_sha1", "text", "SHA-1 of the image's values (float32, by plane, row and column)."),
+        *(
+            Column(f"{name}_version", "text", f"Version of {what} that computed the row.")
+            for name, what in (
+                ("pyradiomics", "PyRadiomics"),
+                ("numpy", "NumPy"),
+                ("simpleitk", "SimpleITK"),
+                ("pywavelets", "PyWavelets"),
+                ("python", "Python"),
+            )
+        ),
+    ),
+    _PET_ORDER,
+    Column(
+        "<Image or Mask>-<original, interpolated or resegmented>_<what>",
+        "number",
+        "PyRadiomics' diagnostic of this name: mm, the image's unit, or voxels along x, y and z.",
+    ),
 )
 
 RADIOMICS_LEDGER = Table(
