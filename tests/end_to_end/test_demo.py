@@ -12,6 +12,10 @@ import psutil
 import pytest
 
 from end_to_end.runs import RTPIPELINE, result_tables, rtpipeline
+from rtpipeline.config import load_configuration
+from rtpipeline.pipeline.course_stage import stage_states
+from rtpipeline.pipeline.stages import STAGES
+from rtpipeline.pipeline.state import holds
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.radiomics_environment]
 
@@ -91,6 +95,33 @@ def test_the_log_names_courses_and_counts_tasks(demo):
     assert "[rtpipeline] Parallelization: " in log
     assert "Segmentation: 5/5 (100%) elapsed " in log
     assert "Demo^" not in log
+
+
+def test_what_a_child_process_says_is_in_the_log_once_with_its_course(demo):
+    log = (demo.output / "Logs" / "rtpipeline.log").read_text()
+    for course in demo.courses.values():
+        inferences = json.loads(course.files.state("segmentation").read_text())["details"]["inferences"]
+        assert log.count(f"INFO {course.key} segmentation: totalsegmentator: task ") == len(inferences) > 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        ("radiomics.min_voxels", 65, {"radiomics"}),
+        ("radiomics_robustness.base_seed", 7, {"radiomics_robustness"}),
+        ("metadata.include_identifiers", True, {"metadata"}),
+        ("segmentation.force_split", False, {"segmentation"}),
+        ("scheduler.dvh_threads_per_job", 1, set()),
+        ("segmentation.max_workers", 1, set()),
+    ],
+)
+def test_a_changed_option_concerns_its_own_stage_alone(demo, key, value, stages):
+    """What follows from changed results is seen when they are there."""
+    configuration = load_configuration(demo.output / "_RESULTS" / "effective_config.yaml", overrides={key: value})
+    course = demo.courses["DEMO-001"]
+    enabled = [stage for stage in STAGES if stage.enabled(configuration)]
+    due = {one.name for one in enabled if not holds(stage_states(course)[one.name], one, course, configuration)}
+    assert due == stages
 
 
 def test_no_identifier_but_the_patient_id_is_in_the_log(demo):
