@@ -18,6 +18,7 @@ from rtpipeline.config import (
     reference,
     typed_value,
 )
+from rtpipeline.config.loading import RETIRED_VARIABLES
 from rtpipeline.custom_structures import load_custom_structures
 
 PROJECT = Path(__file__).parents[1]
@@ -146,6 +147,23 @@ def test_workers_is_another_name_of_max_workers(section: str) -> None:
     assert load_configuration(overrides={f"{section}workers": 2}).value(f"{section}max_workers") == 2
     both = load_configuration(overrides={f"{section}workers": 2, f"{section}max_workers": 3})
     assert both.value(f"{section}max_workers") == 3
+
+
+def test_an_older_name_is_said_to_be_one(yaml_file, caplog: pytest.LogCaptureFixture) -> None:
+    file = yaml_file("max_workers: 2\nsegmentation:\n  workers: 2\n")
+    assert load_configuration(file).segmentation.max_workers == 2
+    (notice,) = caplog.messages
+    assert (
+        notice == f"{file}, line 3: segmentation.workers is an older name of segmentation.max_workers; it still works"
+    )
+
+
+def test_a_variable_of_an_older_version_names_its_successor() -> None:
+    with pytest.raises(ConfigurationError, match="use RTPIPELINE_ENVIRONMENTS_RADIOMICS"):
+        load_configuration(environment={"RTPIPELINE_RADIOMICS_ENV": "x"})
+    for advice in RETIRED_VARIABLES.values():
+        if advice.startswith("use "):
+            assert advice.removeprefix("use ") in environment_keys()
 
 
 def test_intensity_is_another_name_of_profile() -> None:

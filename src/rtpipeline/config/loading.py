@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rtpipeline.config.schema import Configuration
+from rtpipeline.config.schema import Configuration, Section
+
+_log = logging.getLogger("rtpipeline")
 
 ENVIRONMENT_PREFIX = "RTPIPELINE_"
 CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
@@ -32,6 +35,21 @@ RETIRED_KEYS = {
     "ct_cropping.keep_original": "not needed: the uncropped files are always kept",
 }
 """Keys of older configuration files that have no counterpart, and what to do instead."""
+
+
+RETIRED_VARIABLES = {
+    "RTPIPELINE_RADIOMICS_ENV": "use RTPIPELINE_ENVIRONMENTS_RADIOMICS",
+    "RTPIPELINE_RADIOMICS_TASK_TIMEOUT": "use RTPIPELINE_RADIOMICS_TASK_TIMEOUT_S",
+    "RTPIPELINE_WORKERS": "use RTPIPELINE_MAX_WORKERS",
+    "RTPIPELINE_RADIOMICS_WORKERS": "use RTPIPELINE_SCHEDULER_RADIOMICS_THREADS_PER_JOB",
+    "RTPIPELINE_CONDA_EXE": "use RTPIPELINE_RADIOMICS_PYTHON",
+    "RTPIPELINE_CLINICAL_ROOT": "use RTPIPELINE_AGGREGATION_CLINICAL",
+    "RTPIPELINE_USE_PARALLEL_RADIOMICS": "use RTPIPELINE_RADIOMICS_SEQUENTIAL",
+    "RTPIPELINE_DISABLE_PARALLEL_RADIOMICS": "use RTPIPELINE_RADIOMICS_SEQUENTIAL",
+    "RTPIPELINE_INDEX_WORKERS": "not needed: headers are read by the worker budget",
+    "RTPIPELINE_MEMORY_PER_WORKER_GB": "not needed: jobs are admitted by the memory that is free",
+}
+"""Variables of older versions, and what to do instead."""
 
 
 class ConfigurationError(Exception):
@@ -64,9 +82,23 @@ def load_configuration(
         _set(values, key, value)
         sources[key] = "command line"
     try:
-        return Configuration.model_validate(values)
+        configuration = Configuration.model_validate(values)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, sources)) from error
+    for old, new in _older_names(Configuration, values, ""):
+        _log.warning("%s: %s is an older name of %s; it still works", sources.get(old, "configuration"), old, new)
+    return configuration
+
+
+def _older_names(model: type[Section], values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    """Keys that were given by an older name, and their names; both dotted."""
+    names = model.older_names()
+    for key, value in values.items():
+        if key in names:
+            yield f"{prefix}{key}", f"{prefix}{names[key]}"
+        section = model.model_fields[names.get(key, key)].annotation
+        if isinstance(value, dict) and isinstance(section, type) and issubclass(section, Section):
+            yield from _older_names(section, value, f"{prefix}{key}.")
 
 
 def typed_value(text: str) -> Any:
@@ -112,6 +144,9 @@ def _variables_of(environment: Mapping[str, str]) -> dict[str, str]:
     known = environment_keys()
     for variable in sorted(environment):
         if variable.startswith(ENVIRONMENT_PREFIX) and variable not in known and variable not in OTHER_VARIABLES:
+            if variable in RETIRED_VARIABLES:
+                advice = RETIRED_VARIABLES[variable]
+                raise ConfigurationError(f"the environment variable {variable} is of an older version; {advice}")
             near = difflib.get_close_matches(variable, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else "; docs/reference/configuration.md lists the keys"
             raise ConfigurationError(f"the environment variable {variable} names no key{hint}")
