@@ -1,10 +1,13 @@
 """Structures that the user builds from others."""
 
+from functools import reduce
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from totalsegmentator.map_to_binary import class_map
 
@@ -12,6 +15,8 @@ from rtpipeline.anatomical_cropping import REGIONS as CROPPED_TO
 from rtpipeline.config import Configuration, load_configuration
 from rtpipeline.custom_structures import (
     CustomResult,
+    CustomStructure,
+    CustomStructures,
     configured_structures,
     evaluate,
     expression_text,
@@ -235,6 +240,39 @@ def test_expressions_lie_in_expressions(tmp_path: Path) -> None:
     )
 
 
+_ARRAYS = {"GTV-1": GTV, "Heart": HEART, "lung_left": LUNG_LEFT}
+_SETS = {"union": np.logical_or, "intersection": np.logical_and, "xor": np.logical_xor, "subtract": np.greater}
+_NAMES = st.sampled_from(sorted(_ARRAYS))
+_TREES = st.recursive(
+    _NAMES,
+    lambda parts: st.fixed_dictionaries(
+        {"operation": st.sampled_from(sorted(_SETS)), "source_structures": st.lists(parts, min_size=1, max_size=3)}
+    ),
+    max_leaves=6,
+)
+
+
+def _expected(tree: str | dict) -> NDArray[np.bool_]:
+    """What set theory says."""
+    if isinstance(tree, str):
+        return _ARRAYS[tree]
+    return reduce(_SETS[tree["operation"]], [_expected(part) for part in tree["source_structures"]])
+
+
+def _has_an_empty_part(tree: str | dict) -> bool:
+    return not _expected(tree).any() or any(
+        _has_an_empty_part(part) for part in ([] if isinstance(tree, str) else tree["source_structures"])
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(tree=_TREES.filter(lambda tree: not _has_an_empty_part(tree)))
+def test_any_expression_is_what_set_theory_says(tree: str | dict) -> None:
+    entry = CustomStructure.model_validate({"name": "A", "source_structures": [tree]})
+    (result,) = evaluate(CustomStructures((entry,)), STRUCTURES, GRID, PRIORITY)
+    np.testing.assert_array_equal(values(result), _expected(tree))
+
+
 def test_what_a_nested_expression_lacks_is_said_and_inherited(tmp_path: Path) -> None:
     yaml = """
 - {name: A, source_structures: [GTV-1, {operation: intersection, source_structures: [Heart, Liver]}]}
@@ -327,6 +365,8 @@ def test_a_margin_on_unequal_planes_is_refused_with_the_reason(tmp_path: Path) -
         ("- {name: A, source_structures: [{source_structures: []}]}\n", "0.source_structures.0.source_structures"),
         ("- {name: A, source_structures: [{structure: B}]}\n", "0.source_structures.0.source: Field required"),
         ("- {name: A, source_structures: [{name: B, source_structures: [C]}]}\n", "0.source_structures.0.name: Extra"),
+        ("- {name: A, source_structures: ['']}\n", "0.source_structures.0: String should have at least 1"),
+        ('- {name: "A\\0", source_structures: [B]}\n', "control characters"),
         ("- {name: A, source_structures: [7]}\n", "0.source_structures.0: Input should be a valid string"),
         ("- {name: A, source_structures: [B], required_body_regions: [CHEST]}\n", "required_body_regions.0"),
     ],

@@ -26,6 +26,7 @@ from rtpipeline.outcome import StageError
 from rtpipeline.structures.names import token
 
 Millimetres = Annotated[float, Field(strict=True, ge=-500, le=500, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
 BodyRegion = Literal["HEAD_NECK", "THORAX", "ABDOMEN", "PELVIS"]
 LONGEST_QUOTATION = 80
 _TAGS = ("(a name)", "(a structure of one source)", "(an expression)")
@@ -69,8 +70,8 @@ class Wall(_Strict):
 class OfSource(_Strict):
     """A structure of one source: `{structure: heart, source: auto}`."""
 
-    structure: str
-    source: str
+    structure: Name
+    source: Name
 
 
 def _kind(value: Any) -> str:
@@ -104,7 +105,7 @@ class Expression(_Strict):
 
 
 Source = Annotated[
-    Annotated[str, Tag(_TAGS[0])] | Annotated[OfSource, Tag(_TAGS[1])] | Annotated[Expression, Tag(_TAGS[2])],
+    Annotated[Name, Tag(_TAGS[0])] | Annotated[OfSource, Tag(_TAGS[1])] | Annotated[Expression, Tag(_TAGS[2])],
     Discriminator(_kind),
 ]
 
@@ -123,8 +124,8 @@ class CustomStructure(Expression):
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
-        if name != name.strip() or "\\" in name:
-            raise ValueError("a name must not begin or end with a space, or contain a backslash")
+        if name != name.strip() or "\\" in name or not name.isprintable():
+            raise ValueError("a name must not begin or end with a space, or contain a backslash or control characters")
         return name
 
 
