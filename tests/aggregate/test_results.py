@@ -1,5 +1,6 @@
 import csv
 import functools
+import json
 import logging
 import re
 import tracemalloc
@@ -123,6 +124,18 @@ def test_tables_without_rows_have_their_header(cohort: CohortFiles) -> None:
         assert data.num_rows == 0
         assert data.column_names == [column.name for column in source.table.columns]
         assert cohort.table(source.table.name, ".xlsx").is_file()
+
+
+@pytest.mark.parametrize("segmentation", ["ok", "failed"])
+def test_analysis_table_says_what_the_ct_shows(cohort: CohortFiles, make_course: Any, segmentation: str) -> None:
+    course = make_course("P1", segmentation=segmentation)
+    course.files.body_regions.parent.mkdir(parents=True, exist_ok=True)
+    shown = {"regions_present": ["THORAX", "ABDOMEN"], "contrast_phase": "portal_venous", "modality": "ct"}
+    course.files.body_regions.write_text(json.dumps(shown))
+    run([course], cohort, Configuration())
+    (row,) = rows(cohort, "analysis_table")
+    found = (row["body_regions"], row["contrast_phase"], row["modality_by_intensities"])
+    assert found == (("THORAX, ABDOMEN", "portal_venous", "ct") if segmentation == "ok" else (None, None, None))
 
 
 def test_analysis_table_has_the_prescription_the_target_and_the_organs(cohort: CohortFiles, make_course: Any) -> None:
