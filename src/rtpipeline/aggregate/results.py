@@ -65,10 +65,6 @@ def _radiomics(configuration: Configuration) -> bool:
     return configuration.radiomics.enabled
 
 
-def _dosiomics(configuration: Configuration) -> bool:
-    return configuration.radiomics.enabled and configuration.radiomics.dose
-
-
 def _quality_control(configuration: Configuration) -> bool:
     return configuration.qc.enabled
 
@@ -82,7 +78,7 @@ SOURCES = (
     Source(RADIOMICS_CT, "radiomics", lambda files: files.radiomics_ct, _radiomics, always=False),
     Source(RADIOMICS_MR, "radiomics", lambda files: files.radiomics_mr, _radiomics, always=False),
     Source(RADIOMICS_PET, "radiomics", lambda files: files.radiomics_pet, _radiomics, always=False),
-    Source(RADIOMICS_DOSE, "radiomics", lambda files: files.radiomics_dose, _dosiomics, always=False),
+    Source(RADIOMICS_DOSE, "radiomics", lambda files: files.radiomics_dose, _radiomics, always=False),
     Source(RADIOMICS_DIAGNOSTICS, "radiomics", lambda files: files.radiomics_diagnostics, _radiomics, always=False),
     Source(QUALITY_CONTROL, "quality_control", lambda files: files.quality_control, _quality_control),
     Source(
