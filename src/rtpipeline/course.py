@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 COURSE_DESCRIPTION_VERSION = 1
 CT_KEY = "CT"
@@ -26,6 +26,10 @@ def _inside(path: str) -> str:
 
 RelativePath = Annotated[str, AfterValidator(_inside)]
 """A path below the folder that it is given in, with `/`."""
+
+
+class CourseError(ValueError):
+    """What organizing left cannot be used; the message says which file, why, and what to do."""
 
 
 class _Record(BaseModel):
@@ -422,10 +426,17 @@ class Course:
 
         Raises:
             FileNotFoundError: `folder` has no `course.json`.
-            pydantic.ValidationError: `course.json` is not what this version writes.
+            CourseError: `course.json` is not what this version writes.
         """
         files = CourseFiles(folder)
-        return cls(files, CourseDescription.model_validate_json(files.description.read_text(encoding="utf-8")))
+        try:
+            return cls(files, CourseDescription.model_validate_json(files.description.read_bytes()))
+        except ValidationError as error:
+            first = error.errors()[0]
+            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise CourseError(
+                f"{files.description}: not what this version writes ({what}); run again with --force organize"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -490,7 +501,16 @@ class CohortFiles:
 
         Raises:
             FileNotFoundError: nothing was organized in this folder yet.
-            ValueError: the manifest names a folder outside of this one, or a course is not what this version writes.
+            CourseError: the manifest names a folder that is not there or lies outside of this one, or a course is not
+                what this version writes.
         """
         manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
-        return [Course.load(self.folder / _inside(entry["path"])) for entry in manifest["courses"]]
+        try:
+            folders = [self.folder / _inside(entry["path"]) for entry in manifest["courses"]]
+            return [Course.load(folder) for folder in folders]
+        except FileNotFoundError as error:
+            raise CourseError(f"{error.filename}: the manifest names it, and it is not there; run again") from error
+        except CourseError:
+            raise
+        except ValueError as error:
+            raise CourseError(f"{self.manifest}: {error}; run again with --force organize") from error

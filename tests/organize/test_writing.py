@@ -34,8 +34,9 @@ from hypothesis import strategies as st
 from dicom_factory import Patient
 from organized import Organize
 from rtpipeline.config import Configuration
-from rtpipeline.course import Course
+from rtpipeline.course import Course, CourseError
 from rtpipeline.organize.names import course_folder, patient_folder
+from rtpipeline.outcome import StageError
 
 RUN = """
 import json, logging, sys, threading
@@ -145,6 +146,14 @@ def remove_state(course: Course) -> None:
     course.files.state("organize").unlink()
 
 
+def damage_state(course: Course) -> None:
+    course.files.state("organize").write_bytes(b"\xff\xfe{}")
+
+
+def empty_state(course: Course) -> None:
+    course.files.state("organize").write_text("{}")
+
+
 def change_description(course: Course) -> None:
     course.files.description.write_text("{}")
 
@@ -154,7 +163,17 @@ def remove_dose(course: Course) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [remove_slice, shorten_slice, add_stranger, remove_state, change_description, remove_dose]
+    "damage",
+    [
+        remove_slice,
+        shorten_slice,
+        add_stranger,
+        remove_state,
+        change_description,
+        remove_dose,
+        damage_state,
+        empty_state,
+    ],
 )
 def test_incomplete_course_is_completed(patient: Patient, organized: Organize, damage: object) -> None:
     patient.make_course()
@@ -405,13 +424,22 @@ def test_paths_of_a_description_stay_in_the_course(patient: Patient, organized: 
     ):
         right, holder[name] = holder[name], path
         course.files.description.write_text(json.dumps(text))
-        with pytest.raises(ValueError, match="leads out of the course folder"):
+        with pytest.raises(CourseError, match="leads out of the course folder"):
             Course.load(course.files.folder)
         holder[name] = right
     text["treatment_record_files"] = [path]
     course.files.description.write_text(json.dumps(text))
-    with pytest.raises(ValueError, match="leads out of the course folder"):
+    with pytest.raises(CourseError, match="leads out of the course folder"):
         Course.load(course.files.folder)
+
+
+def test_a_damaged_manifest_is_named(patient: Patient, organized: Organize) -> None:
+    patient.make_series()
+    manifest = organized().cohort.manifest
+    for content in (b"", b"{}", b'{"courses": [1]}', b"\xff"):
+        manifest.write_bytes(content)
+        with pytest.raises(StageError, match=r"manifest\.json: damaged .*; delete it, and run again"):
+            organized()
 
 
 def test_paths_of_a_manifest_stay_in_the_output(patient: Patient, organized: Organize) -> None:
@@ -420,8 +448,25 @@ def test_paths_of_a_manifest_stay_in_the_output(patient: Patient, organized: Org
     manifest = json.loads(made.cohort.manifest.read_text())
     manifest["courses"][0]["path"] = f"../{made.cohort.folder.name}/{made.only.key}"
     made.cohort.manifest.write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="leads out"):
+    with pytest.raises(CourseError, match=r"manifest\.json: .*leads out"):
         made.cohort.manifest_courses()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b'{"version": 1, "patient": 3}'])
+def test_a_description_that_cannot_be_used_is_named_and_made_again(
+    patient: Patient, organized: Organize, content: bytes
+) -> None:
+    patient.make_course()
+    made = organized()
+    before = made.snapshot()
+    made.only.files.description.write_bytes(content)
+    with pytest.raises(CourseError, match=r"course\.json: not what this version writes .*--force organize"):
+        made.cohort.manifest_courses()
+    assert organized().snapshot() == before
+    shutil.rmtree(made.only.files.folder)
+    with pytest.raises(CourseError, match="the manifest names it, and it is not there; run again"):
+        made.cohort.manifest_courses()
+    assert organized().snapshot() == before
 
 
 def test_course_that_is_no_longer_in_the_input_is_said(export: Path, organized: Organize) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from rtpipeline.config import Configuration, ConfigurationError, load_configuration, typed_value
-from rtpipeline.course import CohortFiles
+from rtpipeline.course import CohortFiles, CourseError
 from rtpipeline.outcome import StageError
 from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.tables.definitions.analysis import analysis_definition
@@ -126,6 +126,9 @@ def explained_errors() -> Iterator[None]:
         raise usage_error(str(error)) from error
     except StageError as error:
         typer.echo(f"rtpipeline: {error.reason}", err=True)
+        raise typer.Exit(EXIT_FAILED) from error
+    except CourseError as error:
+        typer.echo(f"rtpipeline: {error}", err=True)
         raise typer.Exit(EXIT_FAILED) from error
     except OSError as error:
         full = disk_full_reason(error)

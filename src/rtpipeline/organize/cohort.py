@@ -318,10 +318,12 @@ def _require_separate(dicom_root: Path, cohort: CohortFiles) -> None:
 def _courses_of_manifest(cohort: CohortFiles) -> list[tuple[str, str]]:
     """Patient and course folders of the last manifest."""
     try:
-        entries = json.loads(cohort.manifest.read_text(encoding="utf-8"))["courses"]
+        entries = json.loads(cohort.manifest.read_bytes())["courses"]
+        return [(entry["patient"], entry["course"]) for entry in entries]
     except FileNotFoundError:
         return []
-    return [(entry["patient"], entry["course"]) for entry in entries]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StageError(f"{cohort.manifest}: damaged ({error}); delete it, and run again") from error
 
 
 def _names(courses: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

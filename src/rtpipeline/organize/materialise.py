@@ -181,7 +181,7 @@ def _write(plan: CoursePlan, writing: Writing) -> Written:
     recorded = {} if writing.force else _recorded(files)
     intact = {name for name in sources if _is_intact(files.folder / name, recorded.get(name), sources[name])}
     extra = [name for name in _own_files(files) if name not in sources]
-    described = files.description.is_file() and files.description.read_text(encoding="utf-8") == text
+    described = files.description.is_file() and files.description.read_bytes() == text.encode("utf-8")
     if described and not extra and len(intact) == len(sources) == len(recorded):
         return Written(course, plan, _mark(files))
     staging = files.folder / f".staging-{STAGE}"
@@ -227,11 +227,11 @@ def _sources(plan: CoursePlan, files: CourseFiles, writing: Writing) -> dict[str
 
 
 def _recorded(files: CourseFiles) -> dict[str, dict[str, Any]]:
+    """What the course's files were made from; nothing where that cannot be read, so that they are made again."""
     try:
-        state = json.loads(files.state(STAGE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        outputs: dict[str, dict[str, Any]] = json.loads(files.state(STAGE).read_bytes())["outputs"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return {}
-    outputs: dict[str, dict[str, Any]] = state["outputs"]
     return outputs
 
 
