@@ -86,6 +86,31 @@ def test_smaller_prescription_on_another_structure_set_is_ambiguous(base: Patien
     assert organized().only.description.dose_decision.label == "ambiguous"
 
 
+@pytest.mark.parametrize("registered", [False, True])
+def test_a_replan_on_another_ct_is_never_added(base: Patient, organized: Organize, registered: bool) -> None:
+    """Coordinates of another frame of reference mean nothing here, and a registration says nothing of deformation."""
+    base.make_series("ct2", frame="later", date="20240301")
+    base.make_structure_set("rs2", series=("ct2",), frame="later", date="20240301")
+    add(base, "a", 50, 25, "20240110")
+    add(base, "b", 20, 10, "20240302", structure_set="rs2", frame="later", dose=False)
+    base.make_dose("dose of b", plans=("b",), dose_gy=20, frame="later")
+    if registered:
+        base.make_registration("reg", fixed="frame", moving="later")
+    courses = organized().result.courses
+    assert sorted(maximum_gy(course) for course in courses) == pytest.approx([20, 50])
+    assert {course.description.dose_decision.label for course in courses} == {"single_dose"}
+
+
+def test_doses_of_two_frames_of_reference_are_never_added(base: Patient, organized: Organize) -> None:
+    add(base, "a", 50, 25, "20240110")
+    add(base, "b", 16, 8, "20240301", dose=False)
+    base.make_dose("dose of b", plans=("b",), dose_gy=16, frame="elsewhere")
+    for course in organized().result.courses:
+        decision = course.description.dose_decision
+        assert len(decision.used_dose_uids) <= 1
+        assert "plans_summed" not in decision.label
+
+
 def test_regions_that_do_not_overlap_are_ambiguous(base: Patient, organized: Organize) -> None:
     add(base, "a", 50, 25, "20240110")
     add(base, "b", 20, 5, "20240110", dose=False)
