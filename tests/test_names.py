@@ -43,17 +43,18 @@ def test_every_documented_module_is_there(name: str) -> None:
 
 def test_stages_are_understood_by_name_and_by_alias() -> None:
     assert set(STAGE_NAMES) == {
-        *[
-            "organize",
-            "segmentation",
-            "custom_models",
-            "auto_rtstruct",
-            "anatomical_cropping",
-            "dvh",
-            "metadata",
-            "radiomics",
-        ],
-        *["radiomics_robustness", "quality_control", "aggregate", "report"],
+        "organize",
+        "segmentation",
+        "custom_models",
+        "auto_rtstruct",
+        "anatomical_cropping",
+        "dvh",
+        "metadata",
+        "radiomics",
+        "radiomics_robustness",
+        "quality_control",
+        "aggregate",
+        "report",
     }
     aliases = ["qc", "crop_ct", "segmentation_custom"]
     assert canonical_names(aliases) == ("custom_models", "anatomical_cropping", "quality_control")

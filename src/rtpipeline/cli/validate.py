@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rtpipeline.cli.checks import Check, report
 from rtpipeline.cli.console import configuration_from
+from rtpipeline.cli.doctor import packages_check
 from rtpipeline.cli.environment_checks import environment_checks
 from rtpipeline.cli.flags import Config, DicomRoot, Json, OutDir
 from rtpipeline.config import Configuration
@@ -34,6 +35,7 @@ def command(
     configuration, file = configuration_from(config or [], flags, os.environ)
     checks = [
         Check("configuration", "ok", str(file) if file else "defaults (no file)"),
+        packages_check(),
         input_check(configuration.dicom_root),
         output_check(configuration.output_dir),
         *named_file_checks(configuration),
