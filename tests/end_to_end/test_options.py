@@ -34,6 +34,11 @@ def everything_on(tmp_path_factory, tiny_weights) -> FinishedRun:
     (folder / "models" / "toy" / "custom_model.yaml").write_text(yaml.safe_dump(model))
     structures = [
         {"name": "HeartLiver", "operation": "union", "source_structures": ["Heart", "Liver"]},
+        {
+            "name": "Outside",
+            "operation": "subtract",
+            "source_structures": ["HeartLiver", {"source_structures": ["GTV*"], "margin": 5}],
+        },
         {"name": "GTV_5mm", "source_structures": ["GTV"], "margin": 5},
     ]
     (folder / "structures.yaml").write_text(yaml.safe_dump({"custom_structures": structures}))
@@ -42,6 +47,7 @@ def everything_on(tmp_path_factory, tiny_weights) -> FinishedRun:
         "segmentation": {"device": "cpu", "fast": True, "weights": str(tiny_weights)},
         "custom_models": {"enabled": True, "root": str(folder / "models")},
         "custom_structures": str(folder / "structures.yaml"),
+        "custom_structure_templates": ["by_region", "abdomen"],
         "ct_cropping": {
             "enabled": True,
             "region": "abdomen",
@@ -101,6 +107,17 @@ def test_a_union_holds_both_structures_and_nothing_else(course, grid):
     manual, custom = rois(course.files.structure_set), rois(course.files.custom_structure_set)
     union = mask_of(manual["Heart"], grid).on(grid) | mask_of(manual["Liver"], grid).on(grid)
     np.testing.assert_array_equal(mask_of(custom["HeartLiver"], grid).on(grid), union)
+
+
+def test_expressions_within_expressions_and_what_templates_add(course, grid):
+    """What a template lacks makes no course partial."""
+    custom = rois(course.files.custom_structure_set)
+    both, grown, outside = (mask_of(custom[name], grid).on(grid) for name in ("HeartLiver", "GTV_5mm", "Outside"))
+    np.testing.assert_array_equal(outside, both & ~grown)
+    cord = mask_of(custom["SpinalCord_PRV05"], grid).volume_cm3
+    assert cord > mask_of(rois(course.files.automatic_structure_set)["spinal_cord"], grid).volume_cm3
+    assert "without vertebrae_L2: there is no such structure" in custom["LumbarSpine"].description
+    assert "Liver_without_Gallbladder" not in custom
 
 
 def test_a_margin_of_5_mm_grows_the_tumour_by_5_mm(course, grid):
