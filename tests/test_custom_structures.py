@@ -232,9 +232,7 @@ def test_expressions_lie_in_expressions(tmp_path: Path) -> None:
 """
     results = build(yaml, tmp_path)
     np.testing.assert_array_equal(values(results["nested"]), values(results["step 4"]))
-    definition = results["nested"].definition
-    assert definition is not None
-    assert expression_text(definition) == (
+    assert expression_text(results["nested"].definition) == (
         "subtract of (union of GTV-1, (union of Heart, margin -2 mm), margin 4 mm), Later, cropped to (union of "
         "lung_left, Heart)"
     )

@@ -218,8 +218,6 @@ def _beyond(
 
 def _custom_roi(result: CustomResult, mask: Mask) -> RoiToWrite:
     """The ROI of a custom structure; its description says how it was made, of what, and what it lacks."""
-    if result.definition is None:
-        raise ValueError("only entries become ROIs")
     description = f"{CUSTOM_DESCRIPTION}: {expression_text(result.definition)} [{', '.join(result.used)}]"
     remarks = [f"{MISSING_MARK}{missing}" for missing in result.missing_sources]
     if result.cropped_sides:

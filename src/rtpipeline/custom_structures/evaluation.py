@@ -36,11 +36,22 @@ OPERATIONS: dict[str, Callable[[BoolArray, BoolArray], BoolArray]] = {
 
 
 @dataclass(frozen=True, eq=False)
+class _Value:
+    """What a source comes to; see `CustomResult`."""
+
+    mask: Mask | None = None
+    missing: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class CustomResult:
-    """What became of one entry, or of an expression or name inside of it.
+    """What became of one entry.
 
     Attributes:
-        definition: the entry; None inside of one.
+        definition: the entry.
         mask: on the planning CT; None where the entry was skipped.
         missing_sources: a sentence for each source that could not be used, also those of its sources.
         cropped_sides: sides of the patient at which the mask touches the edge of the image, where it may go on.
@@ -49,7 +60,7 @@ class CustomResult:
         reason: why the entry was skipped; empty otherwise.
     """
 
-    definition: CustomStructure | None
+    definition: CustomStructure
     mask: Mask | None
     missing_sources: tuple[str, ...] = ()
     cropped_sides: tuple[str, ...] = ()
@@ -60,7 +71,7 @@ class CustomResult:
     @property
     def name(self) -> str:
         """Of the entry."""
-        return self.definition.name if self.definition is not None else ""
+        return self.definition.name
 
     @property
     def status(self) -> Literal["ok", "partial", "skipped"]:
@@ -97,20 +108,20 @@ class _Evaluation:
         self._earlier: dict[str, CustomResult] = {}
 
     def entry(self, definition: CustomStructure) -> CustomResult:
-        result = self._expression(definition, token(definition.name))
+        value = self._expression(definition, token(definition.name))
         result = CustomResult(
             definition,
-            result.mask,
-            tuple(dict.fromkeys(result.missing_sources)),
-            touched_sides(result.mask, self._grid) if result.mask is not None else (),
-            tuple(dict.fromkeys(result.remarks)),
-            tuple(dict.fromkeys(result.used)),
-            result.reason,
+            value.mask,
+            tuple(dict.fromkeys(value.missing)),
+            touched_sides(value.mask, self._grid) if value.mask is not None else (),
+            tuple(dict.fromkeys(value.remarks)),
+            tuple(dict.fromkeys(value.used)),
+            value.reason,
         )
         self._earlier[token(definition.name)] = result
         return result
 
-    def _expression(self, expression: Expression, entry: str) -> CustomResult:
+    def _expression(self, expression: Expression, entry: str) -> _Value:
         """The value of an expression inside of the entry with the token `entry`."""
         sources = [(expression_text(source), self._source(source, entry)) for source in expression.source_structures]
         boundary = None
@@ -118,21 +129,21 @@ class _Evaluation:
             boundary = self._source(expression.crop_to, entry)
             sources.append((expression_text(expression.crop_to), boundary))
         absent = [f"{label}: {one.reason}" for label, one in sources if one.mask is None]
-        inherited = [f"{label}: {sentence}" for label, one in sources if one.mask for sentence in one.missing_sources]
+        inherited = [f"{label}: {sentence}" for label, one in sources if one.mask for sentence in one.missing]
         missing = (*absent, *inherited)
         used = tuple(name for _, one in sources for name in one.used)
         remarks = tuple(remark for _, one in sources for remark in one.remarks)
         masks = [one.mask for _, one in sources[: len(expression.source_structures)] if one.mask is not None]
         impossible = not masks or (boundary is not None and boundary.mask is None)
         if absent and (expression.operation != "union" or impossible):
-            return CustomResult(None, None, missing, reason=f"missing sources ({'; '.join(absent)})")
+            return _Value(missing=missing, reason=f"missing sources ({'; '.join(absent)})")
         try:
             mask = self._built(expression, masks, boundary.mask if boundary is not None else None)
         except ValueError as error:
-            return CustomResult(None, None, missing, reason=str(error))
+            return _Value(missing=missing, reason=str(error))
         if mask.is_empty:
-            return CustomResult(None, None, missing, reason="the result has no voxel")
-        return CustomResult(None, mask, missing, (), remarks, used)
+            return _Value(missing=missing, reason="the result has no voxel")
+        return _Value(mask, missing, remarks, used)
 
     def _built(self, expression: Expression, masks: Sequence[Mask], boundary: Mask | None) -> Mask:
         """The operation, then the margin, the wall, and the boundary.
@@ -150,7 +161,7 @@ class _Evaluation:
             mask = _combined("intersection", [mask, boundary], self._grid)
         return mask
 
-    def _source(self, source: Source, entry: str) -> CustomResult:
+    def _source(self, source: Source, entry: str) -> _Value:
         if isinstance(source, Expression):
             return self._expression(source, entry)
         if isinstance(source, OfSource):
@@ -160,20 +171,19 @@ class _Evaluation:
         if other is None:
             return self._of_course(source, "*")
         if other.mask is None:
-            return CustomResult(None, None, reason="it could not be made")
+            return _Value(reason="it could not be made")
         remarks = _at_edge(other.name, other.cropped_sides)
-        return CustomResult(None, other.mask, other.missing_sources, (), (*other.remarks, *remarks), other.used)
+        return _Value(other.mask, other.missing_sources, (*other.remarks, *remarks), other.used)
 
-    def _of_course(self, name: str, source: str) -> CustomResult:
+    def _of_course(self, name: str, source: str) -> _Value:
         found = self._course.find(name, source)
         if not found.structures:
-            return CustomResult(None, None, reason=found.reason)
+            return _Value(reason=found.reason)
         remarks = [f"{name}: {note}" for note in found.notes]
         for structure in found.structures:
             remarks += [f"{structure.roi_name}: {note}" for note in self._course.notes(structure)]
             remarks += _at_edge(structure.roi_name, touched_sides(self._course.mask(structure), self._grid))
-        return CustomResult(
-            None,
+        return _Value(
             _combined("union", [self._course.mask(structure) for structure in found.structures], self._grid),
             remarks=tuple(remarks),
             used=tuple(f"{structure.source} {structure.roi_name}" for structure in found.structures),
