@@ -99,7 +99,11 @@ DVH_STATUS = Table(
         *_COMPLETENESS_COLUMNS,
         Column("volume_cm3", "number", "Volume from its geometry.", "cm3"),
         Column("dose_coverage_fraction", "number", "Fraction of that volume that lies in the dose grid."),
-        Column("geometry", "text", "contours (slabs of the drawn polygons) or voxels (of a segmentation or a custom structure)."),
+        Column(
+            "geometry",
+            "text",
+            "contours (slabs of the drawn polygons) or voxels (of a segmentation or a custom structure).",
+        ),
         Column(
             "curve_error_percent",
             "number",
