@@ -54,7 +54,7 @@ def plain(job: ExtractionJob) -> tuple[float, dict[str, float]]:
 def ours(job: ExtractionJob) -> tuple[float, dict[str, float | None]]:
     """The engine, reading image and mask from the files that a stage hands over."""
     start = time.process_time()
-    features = extract(job)
+    features = dict(extract(job).features)
     return time.process_time() - start, features
 
 

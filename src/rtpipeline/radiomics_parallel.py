@@ -18,7 +18,7 @@ from rtpipeline.config import Configuration
 from rtpipeline.extraction.identity import source_digest
 from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, JobResult, MaskOnDisk
 from rtpipeline.extraction.kept import KeptResults
-from rtpipeline.extraction.parts import in_parts, joined
+from rtpipeline.extraction.parts import in_parts, joined, next_part
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import StageError
@@ -226,19 +226,24 @@ class RadiomicsClient:
         """Run jobs in their order, in parts where that helps; a result, or the first failure of a part, for each."""
         divided = [_Divided(job, parts) for job, parts in zip(jobs, in_parts(jobs, self.at_once), strict=True)]
         waiting = [_Piece(whole, number) for whole in divided for number in range(len(whole.parts))]
-        waiting.sort(key=lambda piece: -piece.job.size)
         under_way: dict[Future[Message], _Piece] = {}
+        last: list[str] = []
         while waiting or under_way:
             if cancelled.is_set():
                 raise StageError("cancelled; run again to finish")
             while waiting and len(under_way) < self.at_once:
-                piece = waiting.pop(0)
+                at_work = {piece.job.key for piece in under_way.values()}
+                chosen = next_part([piece.job for piece in waiting], last.pop() if last else "", at_work)
+                if chosen is None:
+                    break
+                piece = waiting.pop(chosen)
                 piece.submissions += 1
                 under_way[self._submit(piece.job, timeout_s)] = piece
             finished, _ = wait(under_way, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)
             for future in finished:
                 piece = under_way.pop(future)
                 whole = piece.whole
+                last.append(piece.job.key)
                 if isinstance(future.exception(), WorkerDiedError) and piece.submissions < _SUBMISSIONS:
                     waiting.insert(0, piece)
                 elif not whole.ended and whole.takes(piece.number, _result(piece.job, future)):

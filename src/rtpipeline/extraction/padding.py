@@ -1,8 +1,8 @@
 """How far around a structure its filters see: PyRadiomics' own distance, or as far as the widest filter reaches.
 
-PyRadiomics filters a box around the structure that is `padDistance` voxels larger, five unless it is told otherwise. The
-Laplacian of a Gaussian of 5 mm reaches three times as far, so values near the border of the structure are those of a
-truncated filter. Four standard deviations hold all but 6 in 100,000 of a Gaussian.
+PyRadiomics filters a box around the structure that is `padDistance` voxels larger, five unless it is told otherwise.
+The Laplacian of a Gaussian of 5 mm reaches three times as far, so values near the border of the structure are those of
+a truncated filter. Four standard deviations hold all but 6 in 100,000 of a Gaussian.
 """
 
 from __future__ import annotations

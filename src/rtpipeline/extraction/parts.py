@@ -7,7 +7,7 @@ so neither the values nor their order depend on who computed what.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,9 @@ from rtpipeline.extraction.jobs import ExtractionJob, JobResult, Part
 
 PARTS_A_WORKER = 8
 """A job is divided where it is more than one in so many of a worker's share of all jobs."""
+
+WORTH_SHARING = 3
+"""How many parts of a job must be left for another worker to help: to resample takes as long as one or two of them."""
 
 SMALLEST_CM3 = 30.0
 """Smaller structures are done sooner than it takes two workers to resample them twice."""
@@ -32,6 +35,25 @@ def parts_of(job: ExtractionJob) -> list[ExtractionJob]:
     if any(not name.startswith("shape") for name in job.parameters["featureClass"]):
         parts += [Part(first=False, image_types=one) for one in _single_images(job.parameters)]
     return [replace(job, part=part, size=job.size / len(parts)) for part in parts]
+
+
+def next_part(waiting: Sequence[ExtractionJob], last: str, under_way: Collection[str]) -> int | None:
+    """Which part a worker that is free does: of its own job, of the next job, or of one that others are at.
+
+    Args:
+        waiting: in the order of their jobs, the largest first; not empty.
+        last: key of the job whose part it did last.
+        under_way: keys of the jobs that other workers are at.
+
+    Returns:
+        Its index; None where others are done with what is left sooner than this one has resampled the structure.
+    """
+    keys = [part.key for part in waiting]
+    if last in keys:
+        return keys.index(last)
+    fresh = (index for index, key in enumerate(keys) if key not in under_way)
+    shared = (index for index, key in enumerate(keys) if keys.count(key) >= WORTH_SHARING)
+    return next(fresh, next(shared, None))
 
 
 def joined(results: Sequence[JobResult]) -> JobResult:

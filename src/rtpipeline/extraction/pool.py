@@ -60,6 +60,7 @@ class Worker:
         self._process = context.Process(target=work, args=(other_end,), daemon=True)
         self._process.start()
         self.started = False
+        self.last_key = ""
         other_end.close()
 
     @property
@@ -84,6 +85,7 @@ class Worker:
             if not self.started:
                 self._wait_until_started()
             self._connection.send(job)
+            self.last_key = job.key
             result: JobResult = self._receive(timeout_s)
         except (EOFError, ConnectionError) as error:
             self.kill()
@@ -166,6 +168,11 @@ class WorkerPool:
                     return result
                 largest = smaller
 
+    def _idle_worker(self, key: str) -> Worker | None:
+        """One that has nothing to do, best the one that has the image and mask of this job at hand."""
+        self._idle.sort(key=lambda worker: worker.last_key == key)
+        return self._idle.pop() if self._idle else None
+
     def _close_idle(self) -> None:
         """Give back the memory of workers that have nothing to do."""
         with self._lock:
@@ -176,7 +183,7 @@ class WorkerPool:
     def _attempt(self, job: ExtractionJob, timeout_s: float | None) -> JobResult:
         with self._lock:
             self._idle = [worker for worker in self._idle if worker.alive]
-            worker = self._idle.pop() if self._idle else Worker()
+            worker = self._idle_worker(job.key) or Worker()
             self._busy.append(worker)
         usable = False
         try:
