@@ -69,6 +69,7 @@ started+=($!)
 for _ in $(seq 60); do [ "$(sinfo --noheader --format %t 2> /dev/null)" = idle ] && break; sleep 1; done
 sinfo
 srun --time=1 bash -c 'echo "job $SLURM_JOB_ID runs on $SLURMD_NODENAME"'
+sleep 3  # a daemon that ends before the step is put away leaves the step's own process behind
 
 timeout 1200 "$python" -m rtpipeline.cli.app demo --folder "$folder/demo"
 timeout 2400 "$python" -m rtpipeline.cli.app workflow run --profile slurm \
