@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ NATIVE = {"aorta": 40, "heart": 40, "inferior_vena_cava": 38, "liver": 55, "panc
 NATIVE |= {"portal_vein_and_splenic_vein": 38, "pulmonary_vein": 40}
 PORTAL_VENOUS = {"aorta": 150, "heart": 150, "inferior_vena_cava": 140, "liver": 110, "pancreas": 95}
 PORTAL_VENOUS |= {"portal_vein_and_splenic_vein": 165, "pulmonary_vein": 150}
-with_xgboost = pytest.mark.skipif(find_spec("xgboost") is None, reason="XGBoost, which is optional, is not installed")
 
 
 def _course(folder: Path, hu_of: dict[str, int], **changes: Any) -> CourseFiles:
@@ -87,7 +86,6 @@ def test_statistics_are_those_of_totalsegmentator(tmp_path: Path) -> None:
     assert ours["aorta"]["intensity"] == 150.0
 
 
-@with_xgboost
 @pytest.mark.parametrize(("hu_of", "phase"), [(NATIVE, "native"), (PORTAL_VENOUS, "portal_venous")])
 def test_the_phase_is_that_of_the_organs_contrast(tmp_path: Path, hu_of: dict[str, int], phase: str) -> None:
     found = classify(_request(_course(tmp_path, hu_of)))
@@ -95,7 +93,6 @@ def test_the_phase_is_that_of_the_organs_contrast(tmp_path: Path, hu_of: dict[st
     assert found["contrast_phase_probability"] >= 0.7
 
 
-@with_xgboost
 def test_vessels_of_the_neck_come_from_the_segmentation_that_is_there(tmp_path: Path) -> None:
     files = _course(tmp_path, {**NATIVE, "brain": 35})
     neck = files.segmentation("CT", "headneck_bones_vessels")
@@ -106,7 +103,6 @@ def test_vessels_of_the_neck_come_from_the_segmentation_that_is_there(tmp_path: 
     assert found["contrast_phase"] == "native"
 
 
-@with_xgboost
 def test_a_child_answers_and_the_same_segmentation_is_not_asked_about_again(
     tmp_path: Path, warm: ChildProcesses
 ) -> None:
@@ -120,7 +116,6 @@ def test_a_child_answers_and_the_same_segmentation_is_not_asked_about_again(
     assert again == {**found, "contrast_phase": "as it was"}
 
 
-@with_xgboost
 @pytest.mark.parametrize(
     ("hu_of", "changes", "words"),
     [
@@ -139,8 +134,10 @@ def test_the_phase_is_unknown_where_the_classifier_lacks_what_it_looks_at(
     assert (found["modality"], found["modality_reason"]) == ("ct", "")
 
 
-@pytest.mark.skipif(find_spec("xgboost") is not None, reason="XGBoost is installed")
-def test_without_xgboost_both_are_unknown_and_no_process_is_started(tmp_path: Path) -> None:
+def test_without_xgboost_both_are_unknown_and_no_process_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
     files = _course(tmp_path, NATIVE)
     found = phase_and_modality(files.body_regions, files, tmp_path, resources(tmp_path, ChildProcesses()))
     assert (found["contrast_phase"], found["modality"]) == ("unknown", "unknown")
