@@ -44,6 +44,8 @@ class Source:
     always: bool = True
 
 
+_MOST_NAMES = 5
+
 CourseKey = tuple[str, str]
 """patient_id and course_id."""
 
@@ -202,7 +204,10 @@ def _conforming(data: pa.Table, table: Table) -> pa.Table:
     declared = {column.name: ARROW_TYPES[column.type] for column in table.columns}
     missing = [name for name in declared if name not in data.column_names]
     unknown = [name for name in data.column_names if name not in declared]
-    if missing or (unknown and table.open_columns is None):
-        raise pa.ArrowInvalid(f"unlike this version's columns: {', '.join(missing + unknown)}")
+    if table.open_columns is None:
+        missing += unknown
+    if missing:
+        more = f" and {len(missing) - _MOST_NAMES} more" if len(missing) > _MOST_NAMES else ""
+        raise pa.ArrowInvalid(f"unlike this version's columns: {', '.join(missing[:_MOST_NAMES])}{more}")
     types = {**declared, **{name: ARROW_TYPES[table.open_columns.type] for name in unknown if table.open_columns}}
     return data.select(list(types)).cast(pa.schema(list(types.items())))

@@ -27,6 +27,8 @@ Row = Mapping[str, object]
 
 _MOST_ROWS_OF_A_GROUP = 131_072
 _CELLS_OF_A_GROUP = 2_000_000
+_MOST_PARTS_WAITING = 16
+"""Columns of few rows take much more memory than their values; therefore parts are joined while they wait."""
 _FORMAT: dict[str, Any] = {
     "version": "2.6",
     "data_page_version": "1.0",
@@ -85,6 +87,8 @@ def _groups(parts: Iterable[pa.Table], schema: pa.Schema, size: int) -> Iterator
     for part in parts:
         waiting.append(part.select(schema.names).cast(schema))
         count += part.num_rows
+        if len(waiting) > _MOST_PARTS_WAITING:
+            waiting = [pa.concat_tables(waiting).combine_chunks()]
         while count >= size:
             together = pa.concat_tables(waiting)
             yield together.slice(0, size).combine_chunks()
