@@ -325,8 +325,8 @@ class RadiomicsSection(Section):
     dose_params_file: Path | None = None
     """PyRadiomics parameter file for the dose; null: the packaged one."""
     filter_padding: Literal["pyradiomics", "four_sigma"] = "pyradiomics"
-    """How far around a structure filters see: the parameter file's `padDistance`, or four times the largest sigma of the
-    LoG, whose values then do not depend on where the image was cut."""
+    """How far around a structure filters see: the parameter file's `padDistance`, or four times the largest sigma of
+    the LoG, whose values then do not depend on where the image was cut."""
     thread_limit: AutomaticCount = None
     """Threads of one worker process; null: 1. The number of workers shrinks accordingly."""
     skip_rois: Texts = ("body", "couchsurface", "couchinterior", "couchexterior", "bones", "m1", "m2")
