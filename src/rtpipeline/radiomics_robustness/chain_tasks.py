@@ -144,7 +144,7 @@ def _of_view(
         row |= {"voxel_count": changed.voxel_count, "status": "ok", "reason": ""}
         file = store_mask(scratch / f"mask_{number}.npy", Mask.cropped(view.grid, changed.on(view.grid)), view.grid)
         key = f"{one.number} {state.perturbation_id}"
-        yield Task(row, ExtractionJob(key, stored, file, parameters, size=float(changed.voxel_count)))
+        yield Task(row, ExtractionJob(key, stored, file, parameters, size=changed.volume_cm3))
 
 
 def _changed(mask: Mask, grid: Grid, change: float) -> Mask:

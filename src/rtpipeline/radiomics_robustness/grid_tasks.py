@@ -117,4 +117,4 @@ def _job(
 ) -> ExtractionJob | None:
     if made is None or made.region is None or file is None:
         return None
-    return ExtractionJob(key, image, file, parameters, size=float(made.region.voxel_count))
+    return ExtractionJob(key, image, file, parameters, size=made.region.volume_cm3)

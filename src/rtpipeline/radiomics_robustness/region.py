@@ -52,6 +52,11 @@ class Region:
         """Number of voxels inside."""
         return int(np.count_nonzero(self.values))
 
+    @property
+    def volume_cm3(self) -> float:
+        """Volume of the voxels inside."""
+        return self.voxel_count * math.prod(self.spacing_mm) / 1000.0
+
     def with_values(self, values: BoolArray) -> Region:
         """The same box with other values."""
         return Region(values, self.first, self.spacing_mm)
