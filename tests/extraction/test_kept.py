@@ -5,15 +5,40 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, JobResult, MaskOnDisk, Part
 from rtpipeline.extraction.kept import KeptResults
+from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.imaging.mask import Mask
+from rtpipeline.radiomics_parallel import store_image, store_mask
 
 ORIGIN = {"numpy": "1.26.4", "source": "abc"}
 IMAGE = ImageOnDisk(Path("image.npy"), (0.0, 0.1, 0.2), (1.0, 1.0, 3.0), (1.0, 0, 0, 0, 1, 0, 0, 0, 1), "1a")
 JOB = ExtractionJob("one", IMAGE, MaskOnDisk(Path("mask.npy"), (1, 2, 3), "2b"), {"setting": {"binWidth": 25}}, 7.0)
 RESULT = JobResult("one", "ok", {"a": 0.1 + 0.2, "b": None}, {"Mask-original_VoxelNum": 9.0})
+
+
+def test_digests_are_of_the_content_alone(tmp_path: Path) -> None:
+    """Equal content has one digest wherever it lies; other content has another, be it the last bit of one voxel."""
+    grid = Grid.uniform((0, 0, 0), (1, 1, 1), (4, 3, 2))
+    values = np.arange(24, dtype=np.float32).reshape(grid.shape)
+    changed = values.copy()
+    changed[1, 2, 3] = np.nextafter(changed[1, 2, 3], np.float32(99))
+    one, again, other = (
+        store_image(tmp_path / f"image_{number}.npy", Volume(grid, content)).digest
+        for number, content in enumerate((values, values.copy(), changed))
+    )
+    assert one == again != other
+
+    square = Grid.uniform((0, 0, 0), (1, 1, 1), (6, 6, 6))
+    flat, tall = (
+        store_mask(tmp_path / f"{planes}.npy", Mask(square.crop(*box), np.ones((planes, rows, 1), bool)), square)
+        for planes, rows in ((2, 3), (3, 2))
+        for box in [(slice(0, planes), slice(0, rows), slice(0, 1))]
+    )
+    assert flat.digest != tall.digest, "the same bytes in another shape"
 
 
 def test_a_result_is_there_for_the_same_job_under_any_name_and_at_any_place(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from rtpipeline.extraction.jobs import ExtractionJob, JobResult
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import StageError
-from rtpipeline.radiomics_conda import find_radiomics_python
+from rtpipeline.radiomics_conda import child_variables, find_radiomics_python
 from rtpipeline.radiomics_parallel import RadiomicsClient, radiomics_client
 from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.resources import Resources
@@ -104,6 +107,23 @@ def test_a_killed_worker_costs_its_job_one_retry_and_no_row(client: RadiomicsCli
     assert disturbed == undisturbed
 
 
+def test_courses_in_threads_of_their_own_share_spawned_workers(
+    client: RadiomicsClient, jobs: list[ExtractionJob]
+) -> None:
+    """The pool is filled from threads; a forked process would inherit their locks."""
+    with ThreadPoolExecutor(3) as courses:
+        batches = [[replace(job, key=f"{course} {job.key}") for job in jobs[:2]] for course in range(3)]
+        answers = list(courses.map(lambda batch: collect(client, batch), batches))
+
+    assert [set(answer) for answer in answers] == [{job.key for job in batch} for batch in batches]
+    assert all(result.status == "ok" for answer in answers for result in answer.values())
+    workers = [psutil.Process(pid) for pid in workers_of(client)["idle"]]
+    assert workers
+    for worker in workers:
+        assert any("multiprocessing.spawn" in argument for argument in worker.cmdline())
+        assert worker.ppid() == service_process(client).pid
+
+
 def test_a_job_whose_workers_crash_twice_fails_and_the_others_are_there(
     client: RadiomicsClient, jobs: list[ExtractionJob]
 ) -> None:
@@ -168,6 +188,7 @@ def test_workers_that_died_while_idle_cost_nothing(client: RadiomicsClient, jobs
 def test_a_worker_that_hangs_is_killed_at_the_time_limit_and_the_others_go_on(
     client: RadiomicsClient, jobs: list[ExtractionJob]
 ) -> None:
+    """The job behind it has all of its own time, although it waited for as long as it is given."""
     client.at_once = 1
     stopped: list[int] = []
 
@@ -185,6 +206,43 @@ def test_a_worker_that_hangs_is_killed_at_the_time_limit_and_the_others_go_on(
     assert results[jobs[1].key].reason == "not done within 8 s"
     assert results[jobs[0].key].status == "ok"
     assert not is_running(stopped[0])
+
+
+WAITING_FOR_MEMORY = """
+import json, os, signal, sys, time
+from rtpipeline.extraction.company import Company
+from rtpipeline.extraction.jobs import ExtractionJob
+from rtpipeline.extraction.pool import WorkerPool
+
+if __name__ == "__main__":
+    pool = WorkerPool()
+    pool.company = Company(lambda: 0)
+    first, second = [pool.submit(ExtractionJob.from_message(one), 6.0) for one in json.load(sys.stdin)]
+    while not (busy := pool.pids()["busy"]):
+        time.sleep(0.01)
+    os.kill(busy[0], signal.SIGSTOP)
+    sys.stdout.write(f"{first.result().status}, {second.result().status}")
+    sys.stdout.flush()
+    os._exit(0)
+"""
+
+
+def test_the_time_limit_does_not_count_what_a_job_waits_for_memory(jobs: list[ExtractionJob], tmp_path: Path) -> None:
+    """No memory is free: one job runs after the other, and the first hangs for as long as both are given."""
+    script = tmp_path / "waiting.py"
+    script.write_text(WAITING_FOR_MEMORY, encoding="utf-8")
+    variables = {**os.environ, **child_variables(threads=1)}
+    answer = subprocess.run(
+        [str(find_radiomics_python(Configuration(), os.environ).python), str(script)],
+        input=json.dumps([job.as_message() for job in jobs[:2]]),
+        env={name: value for name, value in variables.items() if value is not None},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+    assert answer.stdout == "timed out, ok"
 
 
 def test_a_second_run_computes_only_what_the_first_did_not_finish(

@@ -1,4 +1,7 @@
 import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +123,34 @@ def test_a_failing_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown column"):
         write_parquet(file, CLOSED, [{"nome": "new"}])
     assert read_parquet(file)["name"].to_pylist() == ["old"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["t.parquet"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import pyarrow as pa
+from rtpipeline.tables.parquet import write_arrow_parts
+
+def parts():
+    yield pa.table({"value": [float(number) for number in range(200_000)]})
+    os.kill(os.getpid(), signal.SIGKILL)
+
+write_arrow_parts(Path(sys.argv[1]), pa.schema([("value", pa.float64())]), parts())
+"""
+
+
+def test_a_writer_that_is_killed_leaves_the_old_file_and_the_next_one_clears_up(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    write_parquet(file, CLOSED, [{"name": "old"}])
+    before = file.read_bytes()
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(file)], check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert file.read_bytes() == before
+    assert [entry.name for entry in (tmp_path / ".t.parquet.partial").iterdir()] == ["t.parquet"]
+    write_parquet(file, CLOSED, [{"name": "new"}])
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.parquet"]
 
 
