@@ -51,6 +51,13 @@ def test_threads_of_stages_are_clipped_to_the_budget(cores, threads, monkeypatch
     assert tuple(found.resources(stage)["workers"] for stage in stages) == threads
 
 
+@pytest.mark.parametrize(("asked", "threads"), [(None, 7), (3, 3), (20, 7)])
+def test_threads_of_aggregation_are_clipped_to_the_budget(asked, threads, monkeypatch):
+    monkeypatch.setattr(budget, "usable_cpus", lambda: 32)
+    configuration = load_configuration(overrides={"cores": 8, "aggregation.threads": asked})
+    assert RunPlan.of(configuration).aggregation_threads(configuration) == threads
+
+
 def test_the_plan_is_that_of_a_run():
     configuration = load_configuration(overrides={"cores": 8})
     assert jobs(8).plan == RunPlan.of(configuration)

@@ -64,6 +64,11 @@ class RunPlan:
         """The CPU tokens that a stage holds: what it asks for, clipped to the budget."""
         return max(1, min(stage.tokens(configuration, self.parallelization), self.parallelization.budget))
 
+    def aggregation_threads(self, configuration: Configuration) -> int:
+        """How many courses are read at once for the cohort tables: `aggregation.threads`, clipped to the budget."""
+        budget = self.parallelization.budget
+        return min(configuration.aggregation.threads or budget, budget)
+
     def needs(self, stage: Stage) -> tuple[str, ...]:
         """The stages of this plan that `stage` waits for, through those that are not part of the plan."""
         planned = {planned.name for planned in self.stages}

@@ -257,10 +257,8 @@ def _finish(
     ended: dict[tuple[str, str], Outcome] = {}
     if options.wants("aggregate"):
         with _timed(seconds, "aggregate"):
-            threads = context.configuration.aggregation.threads or plan.parallelization.budget
-            ended["", "aggregate"] = aggregate_results(
-                organized.courses, cohort, context, threads=min(threads, plan.parallelization.budget)
-            )
+            threads = plan.aggregation_threads(context.configuration)
+            ended["", "aggregate"] = aggregate_results(organized.courses, cohort, context, threads=threads)
     if options.wants("report"):
         with _timed(seconds, "report"):
             ended["", "report"] = write_reports(organized.courses, cohort, context, {**outcomes, **ended}, seconds)
