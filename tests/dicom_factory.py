@@ -22,6 +22,7 @@ from pydicom.uid import (
     RTDoseStorage,
     RTPlanStorage,
     RTStructureSetStorage,
+    SegmentationStorage,
     SpatialRegistrationStorage,
 )
 
@@ -295,6 +296,35 @@ class Patient:
         dataset.RegistrationSequence = [
             _item(FrameOfReferenceUID=self.uid(frame), MatrixRegistrationSequence=[]) for frame in (fixed, moving)
         ]
+        return self._write(dataset, place, f"{name}.dcm", attributes)
+
+    def make_segmentation(
+        self,
+        name: str = "seg",
+        *,
+        series: Sequence[str] = ("ct",),
+        images: Sequence[str] = (),
+        frame: str = "frame",
+        study: str = "study",
+        kind: str = "BINARY",
+        place: str = "",
+        **attributes: Any,
+    ) -> Path:
+        """A Segmentation of one segment, GTV, on one plane of `make_series`.
+
+        Args:
+            series: series that it names; if empty, it names none.
+            images: images that its frame was derived from.
+        """
+        dataset = self._new(name, SegmentationStorage, "SEG", study, frame, "20240109")
+        dataset.ContentLabel, dataset.ContentDate, dataset.SegmentationType = "LESIONS", "20240109", kind
+        dataset.SegmentSequence = [_item(SegmentNumber=1, SegmentLabel="GTV")]
+        if series:
+            dataset.ReferencedSeriesSequence = [_item(SeriesInstanceUID=self.uid(one)) for one in series]
+        derived = [_item(SourceImageSequence=[_item(ReferencedSOPInstanceUID=self.uid(one)) for one in images])]
+        dataset.PerFrameFunctionalGroupsSequence = [_item(DerivationImageSequence=derived if images else [])]
+        dataset.NumberOfFrames = 1
+        _put_pixels(dataset, np.ones((1, 4, 4), "u1"))
         return self._write(dataset, place, f"{name}.dcm", attributes)
 
     def make_course(self, suffix: str = "", **plan: Any) -> None:

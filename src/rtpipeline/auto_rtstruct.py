@@ -41,6 +41,7 @@ from rtpipeline.structures.load import (
     name_rules,
 )
 from rtpipeline.structures.priority import Priority, by_priority, same_thing
+from rtpipeline.structures.structure import LabelVolume
 
 Outline = Callable[[Mask], list[FloatArray]]
 
@@ -125,7 +126,7 @@ def _rois(
 
 def _description(structure: Structure) -> str:
     """From which image a structure was carried onto the planning CT, how, and what may be missing; else empty."""
-    if structure.labels is None or not structure.labels.carried_by:
+    if not isinstance(structure.labels, LabelVolume) or not structure.labels.carried_by:
         return ""
     image_key = structure.source.partition(":")[2]
     said = f"segmented on {image_key}, carried onto the planning CT: {structure.labels.carried_by}"
@@ -134,7 +135,7 @@ def _description(structure: Structure) -> str:
 
 def _write_segmentation_objects(staging: CourseFiles, images: Path, structures: Sequence[Structure]) -> None:
     """Write one DICOM segmentation for each task, because the labels of two tasks may overlap."""
-    volumes = dict.fromkeys(structure.labels for structure in structures if structure.labels is not None)
+    volumes = dict.fromkeys(one.labels for one in structures if isinstance(one.labels, LabelVolume))
     for position, labels in enumerate(volumes):
         names = {structure.roi_number: structure.roi_name for structure in structures if structure.labels is labels}
         task = labels.label_map.stem.split("--", 1)[-1]

@@ -71,6 +71,28 @@ class StructureSet(_Record):
     """The one that `RS.dcm` is a copy of: the plan's, or the newest on the planning images."""
 
 
+class NamedSegment(_Record):
+    """One segment of a DICOM segmentation, as its header names it."""
+
+    number: int
+    label: str
+
+
+class SegmentationObject(_Record):
+    """One DICOM segmentation (SEG) of the export that belongs to a course."""
+
+    file: RelativePath
+    sop_instance_uid: str
+    label: str = ""
+    """`ContentLabel`."""
+    series_description: str = ""
+    date: str = ""
+    image_key: str = ""
+    """The `ImageSeries.key` it was made on; empty when that series is not in the course."""
+    frame_of_reference_uid: str = ""
+    segments: tuple[NamedSegment, ...] = ()
+
+
 class TargetPrescription(_Record):
     """One prescription of a plan, as the plan states it."""
 
@@ -148,6 +170,7 @@ class CourseDescription(_Record):
     frame_of_reference_uid: str = ""
     images: tuple[ImageSeries, ...] = ()
     structure_sets: tuple[StructureSet, ...] = ()
+    segmentations: tuple[SegmentationObject, ...] = ()
     plans: tuple[Plan, ...] = ()
     doses: tuple[Dose, ...] = ()
     treatment_record_files: tuple[RelativePath, ...] = ()
@@ -183,6 +206,11 @@ class CourseFiles:
     def organized_dicom(self) -> tuple[Path, ...]:
         """The folders of `dicom` that organizing made."""
         return tuple(folder for folder in sorted(self.dicom.glob("*")) if folder != self.cropped_ct_dicom)
+
+    @property
+    def given_segmentations(self) -> Path:
+        """Folder of the DICOM segmentations of the export."""
+        return self.dicom / "SEG"
 
     @property
     def structure_set(self) -> Path:

@@ -180,7 +180,7 @@ def _prepared(
     for number, case in enumerate(cases):
         mask, case.notes = case.structure.mask_with_notes(grid)
         case.columns = {**columns, **_mask_columns(mask, grid)}
-        reason = _unusable(mask, section)
+        reason = case.structure.refusal or _unusable(mask, section)
         if image.modality == "RTDOSE":
             case.columns["dose_coverage_fraction"] = covered = covered_fraction(case.structure, grid)
             reason = _uncovered(covered, configuration.dvh.minimum_dose_coverage_fraction) or reason

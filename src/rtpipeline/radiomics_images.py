@@ -186,7 +186,7 @@ def _points_around(structure: Structure) -> FloatArray | None:
     """World positions (n, 3) that a structure lies between; None where it has none."""
     if structure.labels is None:
         return np.concatenate(structure.contours) if structure.contours else None
-    box = structure.labels.boxes[structure.roi_number - 1]
+    box = structure.labels.box(structure.roi_number)
     if box is None:
         return None
     planes, rows, columns = box

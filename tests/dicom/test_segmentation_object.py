@@ -7,9 +7,11 @@ import pydicom
 import pytest
 
 from dicom_files import grid_of, write_series
+from rtpipeline.dicom.deidentify import copy_without_identifiers
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.segmentation_object import read_segmentation_object, write_segmentation_object
+from rtpipeline.dicom.segmentation_object import read_segmentation_object, require_volume, write_segmentation_object
 from rtpipeline.imaging.grid import Grid, Volume
+from rtpipeline.pseudonyms import Key, Translation
 
 NAMES = {3: "liver", 1: "heart", 7: "lung_left"}
 
@@ -55,6 +57,18 @@ def test_the_same_labels_give_the_same_bytes(tmp_path: Path) -> None:
     again = tmp_path / "again.dcm"
     write_segmentation_object(again, tmp_path / "CT", volume, NAMES, algorithm="test", version="1")
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_a_copy_without_identifiers_has_the_same_segments(tmp_path: Path) -> None:
+    grid = grid_of("HFS")
+    path, volume = write(tmp_path, grid)
+    copy = tmp_path / "copy.dcm"
+    copy_without_identifiers(path, copy, Translation(Key(b"k" * 32), "000123"))
+    require_volume(copy)
+    segments = read_segmentation_object(copy)
+    assert [segment.label for segment in segments] == list(NAMES.values())
+    for label, segment in zip(NAMES, segments, strict=True):
+        assert np.array_equal(segment.mask.on(grid), volume.values == label)
 
 
 def test_labels_of_another_image_and_other_files_are_refused(tmp_path: Path) -> None:

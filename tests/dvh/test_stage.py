@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rtpipeline import dvh
+from rtpipeline import auto_rtstruct, dvh
 from rtpipeline.course import Course, CourseFiles, Prescription
 from rtpipeline.demo.cohort import write_demo_cohort
+from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.imaging.grid import Volume
 from rtpipeline.imaging.nifti import write_nifti
 from rtpipeline.outcome import StageError
@@ -104,6 +106,43 @@ def test_segmented_structures_are_measured_by_their_voxels(courses: dict[str, Co
     assert found["DmaxGy"] == pytest.approx(dose.values.max(), rel=0.02)
     assert found["D95Gy"] > 0.4 * dose.values.max()
     assert [row["geometry"] for row in rows(files.dvh_status)] == ["voxels"]
+
+
+def test_a_segmentation_of_the_export_has_the_rows_of_the_same_voxels_as_auto(tmp_path: Path) -> None:
+    """`SEG_auto.dcm`, put into the export, comes back as a source of its own with the values of the source auto."""
+    export = tmp_path / "export"
+    write_demo_cohort(export)
+    course = organized_courses(export, tmp_path / "out")["DEMO-001"]
+    grid = read_geometry(course.path("DICOM/CT")).grid
+    values = np.zeros(grid.shape, np.uint8)
+    middle = [size // 2 for size in grid.shape]
+    values[tuple(slice(size - 4, size + 3) for size in middle)] = 1
+    values[tuple(slice(size - 1, size + 9) for size in middle)] = 2
+    segmentation = course.files.segmentation("CT", "total")
+    segmentation.parent.mkdir()
+    write_nifti(segmentation, Volume(grid, values))
+    course.files.label_map(segmentation).write_text('{"labels": {"1": "spleen", "2": "liver"}}')
+    assert run_stage(auto_rtstruct.run, course, segmentation={"export_dicom_seg": True}).status == "ok"
+    shutil.copy(course.files.segmentation_object(), export / "returned.dcm")
+    course = organized_courses(export, tmp_path / "out")["DEMO-001"]
+    assert [one.image_key for one in course.description.segmentations] == ["CT"]
+    assert run_stage(dvh.run, course).status == "ok"
+
+    found: dict[str, dict[tuple[str, str, str], Any]] = {"auto": {}, "seg:SEG_AUTO": {}}
+    for row in rows(course.files.dvh_metrics):
+        if row["segmentation_source"] in found:
+            key = (row["roi_name"], row["metric"], row["unit"])
+            found[row["segmentation_source"]][key] = row["value"]
+    auto, returned = found.values()
+    assert {name for name, _, _ in auto} == {"spleen", "liver"}
+    assert auto.keys() == returned.keys()
+    assert len(auto) > 50
+    for key, value in auto.items():
+        assert returned[key] == (None if value is None else pytest.approx(value, rel=1e-9, abs=1e-9)), key
+    geometry = {
+        row["geometry"] for row in rows(course.files.dvh_status) if row["segmentation_source"] == "seg:SEG_AUTO"
+    }
+    assert geometry == {"voxels"}
 
 
 def test_structures_are_cut_to_the_cropped_ct_where_asked(courses: dict[str, Course], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from dicom_factory import Patient
 from rtpipeline.cli.app import app
 from rtpipeline.pipeline.plan import RunPlan
 from rtpipeline.pipeline.preview import preview, run_seconds
@@ -38,7 +39,8 @@ def test_before_anything_was_organized_every_stage_is_to_do(export, tmp_path):
     assert tree(tmp_path) == before
 
 
-def test_structures_are_counted_as_they_are_selected(settings, output, tmp_path):
+def test_structures_are_counted_as_they_are_selected(settings, output, export, tmp_path):
+    Patient(export / "P1", "P1").make_segmentation()
     configuration = settings(**{
         "output_dir": tmp_path / "elsewhere",
         "radiomics.enabled": True,
@@ -51,7 +53,7 @@ def test_structures_are_counted_as_they_are_selected(settings, output, tmp_path)
     counts = {one.stage: one.structures for one in courses[0].stages}
     assert counts == {
         "auto_rtstruct": 0,
-        "dvh": 1,
+        "dvh": 2,
         "metadata": None,
         "radiomics": 0,
         "radiomics_robustness": 1,

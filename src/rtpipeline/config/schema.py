@@ -250,8 +250,9 @@ class SelectionSection(Section):
     """Shell patterns of structure names, without regard to case."""
     exclude: Texts = ()
     """Patterns of names that are left out, whatever `include` says."""
-    sources: Texts = ("manual", "auto", "custom", "custom_model:*", "auto_mr:*")
-    """Patterns of structure sources: `manual`, `auto`, `custom`, `custom_model:<name>`, `auto_mr:<MR series>`."""
+    sources: Texts = ("manual", "auto", "custom", "custom_model:*", "auto_mr:*", "seg:*")
+    """Patterns of structure sources: `manual`, `auto`, `custom`, `custom_model:<name>`, `auto_mr:<MR series>`,
+    `seg:<DICOM segmentation>`."""
 
 
 class StructuresSection(Section):
@@ -266,7 +267,8 @@ class StructuresSection(Section):
     dvh: SelectionSection = SelectionSection()
     """Which structures get dose-volume histograms."""
     radiomics: SelectionSection = SelectionSection(sources=("manual", "custom", "custom_model:*"))
-    """Which structures get radiomics; add `auto` to `sources` for the automatic ones (about a hundred a course)."""
+    """Which structures get radiomics; add `auto` to `sources` for the automatic ones (about a hundred a
+    course), `seg:*` for those of DICOM segmentations."""
     robustness: SelectionSection = SelectionSection(include=("GTV*", "CTV*", "PTV*"), sources=("manual", "custom"))
     """Which structures are tested for robustness."""
 

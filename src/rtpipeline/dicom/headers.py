@@ -36,7 +36,7 @@ from rtpipeline.dicom.values import (
     items,
 )
 
-HEADER_VERSION = 3
+HEADER_VERSION = 4
 """Counts up when `read_header` reads more or otherwise, so that stored headers are read again."""
 
 IMAGE_MODALITIES = ("CT", "MR", "PT")
@@ -234,7 +234,7 @@ def _damage(file: _CheckedFile, dataset: FileDataset, pixels: _PixelElement | No
     if pixels is None:
         if file.is_cut:
             return "damaged: the file ends in the middle of an element"
-        if _modality(dataset) in IMAGE_MODALITIES and as_integer(dataset, "Rows"):
+        if _modality(dataset) in (*IMAGE_MODALITIES, "SEG") and as_integer(dataset, "Rows"):
             return "damaged: an image without pixel data"
         return ""
     syntax = UID(as_text(dataset.file_meta, "TransferSyntaxUID"))

@@ -1,7 +1,8 @@
 """What the header of a radiotherapy object says of itself and of the objects it refers to.
 
 Attributes are those of DICOM PS3.3: RT Structure Set (A.19), RT Plan and RT Ion Plan (A.20, A.49), RT Dose (A.18),
-Spatial Registration (A.39.1) and the RT treatment records (A.29 to A.31). Contours, beams and pixels are not read.
+Spatial Registration (A.39.1), Segmentation (A.51) and the RT treatment records (A.29 to A.31). Contours, beams and
+pixels are not read.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 from pydicom.dataset import Dataset
+from pydicom.uid import SegmentationStorage
 
-from rtpipeline.course import TargetPrescription
+from rtpipeline.course import NamedSegment, TargetPrescription
 from rtpipeline.dicom.values import as_date, as_integer, as_number, as_numbers, as_text, as_uid, items
 
 TARGET_PRESCRIPTION = "TargetPrescriptionDose"
@@ -101,7 +103,31 @@ class RecordReferences(_References):
     fraction_numbers: tuple[int, ...] = ()
 
 
-References = PlanReferences | DoseReferences | StructureSetReferences | RegistrationReferences | RecordReferences
+class SegmentationReferences(_References):
+    """Segmentation."""
+
+    label: str = ""
+    date: str = ""
+    time: str = ""
+    frame_of_reference_uids: tuple[str, ...] = ()
+    study_uids: tuple[str, ...] = ()
+    """Always empty: a segmentation names no study but its own."""
+    series_uids: tuple[str, ...] = ()
+    image_uids: tuple[str, ...] = ()
+    """Images that the frames were derived from; read only where no series is named."""
+    segments: tuple[NamedSegment, ...] = ()
+    refusal: str = ""
+    """Why its segments are no structures; empty if they are."""
+
+
+References = (
+    PlanReferences
+    | DoseReferences
+    | StructureSetReferences
+    | RegistrationReferences
+    | RecordReferences
+    | SegmentationReferences
+)
 
 REFERENCES_OF: dict[str, type[_References]] = {
     "RTPLAN": PlanReferences,
@@ -109,6 +135,7 @@ REFERENCES_OF: dict[str, type[_References]] = {
     "RTSTRUCT": StructureSetReferences,
     "REG": RegistrationReferences,
     "RTRECORD": RecordReferences,
+    "SEG": SegmentationReferences,
 }
 """What is read of the objects of a modality; images have no entry."""
 
@@ -121,6 +148,7 @@ HEADER_KEYWORDS = (
     *("RegistrationSequence", "ReferencedSeriesSequence", "StudiesContainingOtherReferencedInstancesSequence"),
     *("TreatmentDate", "TreatmentSessionBeamSequence", "TreatmentSessionIonBeamSequence"),
     "TreatmentSessionApplicationSetupSequence",
+    *("ContentLabel", "ContentTime", "SegmentationType", "SegmentSequence"),
 )
 """Attributes that the functions here read from the top level of a dataset, beside the geometry of images."""
 
@@ -133,6 +161,7 @@ def read_references(modality: str, dataset: Dataset) -> References | None:
         "RTSTRUCT": _structure_set,
         "REG": _registration,
         "RTRECORD": _record,
+        "SEG": _segmentation,
     }
     reader = readers.get(modality)
     return None if reader is None else reader(dataset)
@@ -334,6 +363,41 @@ def _record(dataset: Dataset) -> RecordReferences:
         date=as_date(dataset, "TreatmentDate"),
         fraction_numbers=tuple(sorted(number for number in numbers if number is not None)),
     )
+
+
+def _segmentation(dataset: Dataset) -> SegmentationReferences:
+    series = _distinct(as_uid(one, "SeriesInstanceUID") for one in items(dataset, "ReferencedSeriesSequence"))
+    numbered = [(as_integer(one, "SegmentNumber"), one) for one in items(dataset, "SegmentSequence")]
+    return SegmentationReferences(
+        label=as_text(dataset, "ContentLabel"),
+        date=as_date(dataset, "ContentDate"),
+        time=as_text(dataset, "ContentTime"),
+        frame_of_reference_uids=_distinct([as_uid(dataset, "FrameOfReferenceUID")]),
+        series_uids=series,
+        image_uids=() if series else _derived_from(dataset),
+        segments=tuple(
+            NamedSegment(number=number, label=as_text(one, "SegmentLabel"))
+            for number, one in numbered
+            if number is not None
+        ),
+        refusal=_refusal(dataset, bool(numbered)),
+    )
+
+
+def _refusal(dataset: Dataset, has_segments: bool) -> str:
+    """Why a segmentation is no source of structures; empty if it is."""
+    if as_uid(dataset, "SOPClassUID") != SegmentationStorage:
+        return "a segmentation of another kind than Segmentation Storage (surfaces, or a label map) is not read"
+    if as_text(dataset, "SegmentationType").upper() != "BINARY":
+        return "a segmentation that is not BINARY says how likely a voxel belongs to a segment, not whether it does"
+    return "" if has_segments else "a segmentation without segments"
+
+
+def _derived_from(dataset: Dataset) -> tuple[str, ...]:
+    """SOP Instance UIDs of the images that the frames of a segmentation were made on (PS3.3 C.7.6.16.2.6), sorted."""
+    groups = [*items(dataset, "SharedFunctionalGroupsSequence"), *items(dataset, "PerFrameFunctionalGroupsSequence")]
+    derivations = (derivation for group in groups for derivation in items(group, "DerivationImageSequence"))
+    return tuple(sorted({uid for one in derivations for uid in _instance_uids(one, "SourceImageSequence")}))
 
 
 def _instance_uids(dataset: Dataset, keyword: str) -> tuple[str, ...]:

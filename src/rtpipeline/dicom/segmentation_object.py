@@ -103,21 +103,41 @@ def read_segmentation_object(path: Path) -> tuple[Segment, ...]:
     Raises:
         DicomError: the file cannot be read, is no SEG, holds fractional segments, or its frames lie on no common grid.
     """
-    stored = read_dataset(path, kind="a DICOM segmentation", classes=[SegmentationStorage])
+    dataset = _read(path)
+    return tuple(_segment(path, dataset, number) for number in dataset.segment_numbers)
+
+
+def require_volume(path: Path) -> None:
+    """Make sure, without its pixels, that a SEG can be read as voxels in space.
+
+    Raises:
+        DicomError: as `read_segmentation_object`, pixels aside.
+    """
+    dataset = _read(path, with_pixels=False)
+    try:
+        geometry = dataset.get_volume_geometry()
+    except (*MALFORMED_VALUE_ERRORS, RuntimeError) as error:
+        raise DicomError(f"{path}: its frames lie on no common grid: {error}") from error
+    if geometry is None:
+        raise DicomError(f"{path}: its frames lie on no common grid")
+
+
+def _read(path: Path, *, with_pixels: bool = True) -> Segmentation:
+    stored = read_dataset(path, kind="a DICOM segmentation", classes=[SegmentationStorage], with_pixels=with_pixels)
     try:
         dataset = Segmentation.from_dataset(stored, copy=False)
     except MALFORMED_VALUE_ERRORS as error:
         raise DicomError(f"{path} is a damaged DICOM segmentation ({error}); export it again") from error
     if dataset.segmentation_type == SegmentationTypeValues.FRACTIONAL:
         raise DicomError(f"{path} holds fractional segments, which say no more than a likelihood")
-    return tuple(_segment(path, dataset, number) for number in dataset.segment_numbers)
+    return dataset
 
 
 def _segment(path: Path, dataset: Segmentation, number: int) -> Segment:
     try:
         volume = dataset.get_volume(segment_numbers=[number], combine_segments=True, relabel=True)
-    except (ValueError, RuntimeError) as error:
-        raise DicomError(f"{path}: its frames lie on no common grid: {error}") from error
+    except (*MALFORMED_VALUE_ERRORS, RuntimeError) as error:
+        raise DicomError(f"{path}: its frames cannot be decoded or lie on no common grid: {error}") from error
     grid, values = _on_grid(volume.affine, np.asarray(volume.array) > 0)
     return Segment(int(number), str(dataset.get_segment_description(number).segment_label), Mask.cropped(grid, values))
 

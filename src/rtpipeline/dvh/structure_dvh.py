@@ -79,6 +79,8 @@ def structure_dvh(
     """
     voxels = made_on if structure.labels is None else structure.labels.volume.grid
     geometry = CONTOURS if voxels is None else VOXELS
+    if structure.refusal:
+        return StructureDvh(structure, "failed", structure.refusal, VOXELS, warnings=structure.notes)
     if frame_mismatch:
         return StructureDvh(structure, "failed", frame_mismatch, geometry, warnings=structure.notes)
     try:
@@ -108,8 +110,7 @@ def structure_dvhs(
 def _extent(structure: Structure) -> float:
     """Volume of the box around a drawn structure in mm³, or of a segmented one in voxels."""
     if structure.labels is not None:
-        boxes = structure.labels.boxes
-        box = boxes[structure.roi_number - 1] if structure.roi_number <= len(boxes) else None
+        box = structure.labels.box(structure.roi_number)
         return 0.0 if box is None else float(np.prod([part.stop - part.start for part in box]))
     if not structure.contours:
         return 0.0

@@ -16,6 +16,7 @@ from rtpipeline.course import (
     ImageSeries,
     Plan,
     Prescription,
+    SegmentationObject,
     StructureSet,
 )
 from rtpipeline.organize.dose_decision import Decision, decide
@@ -24,7 +25,7 @@ from rtpipeline.organize.grouping import CourseDraft
 from rtpipeline.organize.index import IndexedFile
 from rtpipeline.organize.names import course_folder, digest, patient_folder
 from rtpipeline.organize.overrides import CourseOverride
-from rtpipeline.organize.patients import RtDose, RtObject, RtPlan, RtStruct
+from rtpipeline.organize.patients import RtDose, RtObject, RtPlan, RtStruct, Segmentation
 from rtpipeline.organize.prescription import plan_dose_gy, prescription_of
 from rtpipeline.organize.series import Series, header_of
 
@@ -94,6 +95,7 @@ def plan_course(
         frame_of_reference_uid=_frame_uid(draft),
         images=images,
         structure_sets=tuple(_structure_set(one, one is primary, draft, keys, files) for one in draft.structure_sets),
+        segmentations=tuple(_segmentation(one, draft, keys, files) for one in draft.segmentations),
         plans=tuple(_plan(one, files) for one in draft.plans),
         doses=tuple(_dose(one, one in decided.doses, files) for one in draft.doses),
         treatment_record_files=tuple(_add(one, "RTRECORD", "RT", files) for one in draft.records),
@@ -210,6 +212,22 @@ def _structure_set(
         image_key=keys.get(series.uid, "") if series is not None else "",
         frame_of_reference_uid=draft.place.frame if draft.place.frame in frames else frames[0],
         primary=primary,
+    )
+
+
+def _segmentation(
+    one: Segmentation, draft: CourseDraft, keys: Mapping[str, str], files: dict[str, IndexedFile]
+) -> SegmentationObject:
+    series = draft.series_of.get(one.uid)
+    return SegmentationObject(
+        file=_add(one, "SEG", "SEG", files),
+        sop_instance_uid=one.uid,
+        label=one.refers.label,
+        series_description=one.header.series_description,
+        date=one.refers.date,
+        image_key=keys.get(series.uid, "") if series is not None else "",
+        frame_of_reference_uid=one.header.frame_of_reference_uid,
+        segments=one.refers.segments,
     )
 
 

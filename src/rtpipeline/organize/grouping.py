@@ -19,7 +19,17 @@ from rtpipeline.organize.homes import (
     frames_agree,
     main_series,
 )
-from rtpipeline.organize.patients import NOT_CHOSEN, Patient, Record, Registration, RtDose, RtObject, RtPlan, RtStruct
+from rtpipeline.organize.patients import (
+    NOT_CHOSEN,
+    Patient,
+    Record,
+    Registration,
+    RtDose,
+    RtObject,
+    RtPlan,
+    RtStruct,
+    Segmentation,
+)
 from rtpipeline.organize.series import MINIMUM_SLICES, Series
 
 UNLINKED = "unlinked"
@@ -52,6 +62,7 @@ class CourseDraft:
     doses: list[RtDose] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     registrations: list[Registration] = field(default_factory=list)
+    segmentations: list[Segmentation] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     series_of: dict[str, Series] = field(default_factory=dict)
@@ -64,11 +75,18 @@ class CourseDraft:
     @property
     def objects(self) -> list[RtObject[Any]]:
         """Everything that is no image."""
-        return [*self.structure_sets, *self.plans, *self.doses, *self.records, *self.registrations]
+        return [
+            *self.structure_sets,
+            *self.plans,
+            *self.doses,
+            *self.records,
+            *self.registrations,
+            *self.segmentations,
+        ]
 
     @property
     def images_only(self) -> bool:
-        """Whether nothing but images and registrations is here."""
+        """Whether nothing but images, registrations and segmentations is here."""
         return not (self.structure_sets or self.plans or self.doses or self.records)
 
 
@@ -103,6 +121,7 @@ def _draft(patient: Patient, place: Place, homes: Homes, unused: list[Unused]) -
         plans=sorted((one for one in patient.plans if here(one.uid)), key=plan_order),
         doses=[one for one in patient.doses if here(one.uid)],
         records=[one for one in patient.records if here(one.uid)],
+        segmentations=[one for one in patient.segmentations if here(one.uid)],
         series_of=homes.series_of,
     )
     series = [one for one in patient.series if here(one.uid)]
@@ -169,6 +188,7 @@ def _warn(draft: CourseDraft, homes: Homes) -> None:
     for one in draft.structure_sets:
         if one.uid in homes.unresolved:
             draft.warnings.append(f"structure set {one.uid}: the images it was drawn on are not in the input")
+    _warn_of_segmentations(draft, homes)
     sets = {one.uid: one for one in draft.structure_sets}
     for plan in draft.plans:
         for uid in plan.refers.structure_set_uids:
@@ -177,6 +197,22 @@ def _warn(draft: CourseDraft, homes: Homes) -> None:
         if plan.refers.fraction_groups > 1:
             draft.warnings.append(
                 f"plan {plan.uid} has {plan.refers.fraction_groups} fraction groups; its number of fractions is unknown"
+            )
+
+
+def _warn_of_segmentations(draft: CourseDraft, homes: Homes) -> None:
+    for one in draft.segmentations:
+        series = draft.series_of.get(one.uid)
+        frames = {one.header.frame_of_reference_uid, series.header.frame_of_reference_uid if series else ""}
+        if one.uid in homes.unresolved:
+            draft.warnings.append(
+                f"segmentation {one.uid}: the images it was made on belong to no course; it was linked by its frame of "
+                "reference"
+            )
+        if len(frames - {""}) > 1:
+            draft.warnings.append(
+                f"segmentation {one.uid} and the images it was made on differ in frame of reference: it is not used on "
+                "them"
             )
 
 
@@ -225,6 +261,7 @@ def _take_over(drafts: dict[Place, CourseDraft], place: Place, other: Place, unu
     course.images += [(series, BY_REGISTRATION) for series, _ in registered.images]
     course.structure_sets += registered.structure_sets
     course.registrations += registered.registrations
+    course.segmentations += registered.segmentations
     course.links += [f"{series.label} was linked by a registration" for series, _ in registered.images]
     course.links += registered.links
     course.warnings += registered.warnings
@@ -286,6 +323,7 @@ def _unused_of(patient: Patient, homes: Homes, courses: Sequence[CourseDraft], k
         (patient.records, "a treatment record whose plan is not in the input"),
         (patient.registrations, "a registration of frames of reference that no course has"),
         (patient.structure_sets, "a structure set that no course takes"),
+        (patient.segmentations, "a segmentation of images and a frame of reference that no course has"),
         (patient.plans, "a plan that no course takes"),
     )
     for objects, reason in orphans:

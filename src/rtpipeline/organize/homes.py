@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from rtpipeline.organize.patients import Patient, Record, RtDose, RtPlan, RtStruct
+from rtpipeline.organize.patients import Patient, Record, RtDose, RtPlan, RtStruct, Segmentation
 from rtpipeline.organize.series import Series, header_of
 
 BY_STRUCTURE_SET = "structure set reference"
@@ -31,9 +31,10 @@ class Homes:
     """Where the objects of a patient belong, and why.
 
     Attributes:
-        places: of every series, structure set, plan, dose and record, by its UID; empty where it has none.
-        series_of: the image series that each structure set was drawn on, by UIDs; absent where it is not known.
-        unresolved: structure sets that name image series, none of which is in the input.
+        places: of every series and object, by its UID; empty where it has none.
+        series_of: the image series that each structure set or segmentation was drawn on, by UIDs; absent where it is
+            not known.
+        unresolved: structure sets and segmentations that name image series, none of which is in the input.
         named: series that a structure set names, by the UID of the structure set.
         sentences: links that are not explicit references, by the UID of the object.
     """
@@ -76,7 +77,7 @@ def find_homes(patient: Patient, *, by_study: bool) -> Homes:
         by_study: whether planning images of one frame of reference but different studies make different courses.
     """
     homes = Homes(by_study)
-    _resolve_structure_sets(patient, homes)
+    homes.named = _resolve(patient.structure_sets, patient.series, homes)
     _place_series(patient, homes)
     for structure_set in patient.structure_sets:
         homes.places[structure_set.uid] = _place_structure_set(structure_set, patient, homes)
@@ -88,31 +89,42 @@ def find_homes(patient: Patient, *, by_study: bool) -> Homes:
         homes.places[dose.uid] = _place_dose(dose, patient.plans, homes)
     for record in patient.records:
         homes.places[record.uid] = _place_record(record, patient.plans, homes)
+    _resolve(patient.segmentations, [one for one in patient.series if homes.places.get(one.uid)], homes)
+    for segmentation in patient.segmentations:
+        homes.places[segmentation.uid] = _place_drawn(segmentation, "segmentation", patient, homes)
     return homes
 
 
-def _resolve_structure_sets(patient: Patient, homes: Homes) -> None:
-    """Find the series that structure sets were drawn on: by series UID, else by the images of their contours."""
-    by_uid = {series.uid: series for series in patient.series}
-    wanted = {uid for one in patient.structure_sets for uid in one.refers.image_uids}
+def _resolve(
+    objects: Sequence[RtStruct] | Sequence[Segmentation], candidates: Sequence[Series], homes: Homes
+) -> dict[str, list[Series]]:
+    """Find the series that structures were drawn on: by series UID, else by the images of their contours or frames.
+
+    Returns:
+        All series that an object names, by its UID.
+    """
+    all_named: dict[str, list[Series]] = {}
+    by_uid = {series.uid: series for series in candidates}
+    wanted = {uid for one in objects for uid in one.refers.image_uids}
     by_image = (
         {
             uid: series
-            for series in patient.series
+            for series in candidates
             for file in series.files
             if (uid := header_of(file).sop_instance_uid) in wanted
         }
         if wanted
         else {}
     )
-    for one in patient.structure_sets:
+    for one in objects:
         named = [by_uid[uid] for uid in one.refers.series_uids if uid in by_uid]
         named += [by_image[uid] for uid in one.refers.image_uids if uid in by_image]
         if named:
             homes.series_of[one.uid] = main_series(named)
-            homes.named[one.uid] = named
+            all_named[one.uid] = named
         elif one.refers.series_uids or one.refers.image_uids:
             homes.unresolved.add(one.uid)
+    return all_named
 
 
 def main_series(candidates: Iterable[Series]) -> Series:
@@ -146,30 +158,46 @@ def _place_further_images(patient: Patient, homes: Homes) -> None:
 
 
 def _place_structure_set(one: RtStruct, patient: Patient, homes: Homes) -> tuple[Place, ...]:
+    """As `_place_drawn`; a structure set that belongs nowhere has a place of its own."""
+    if found := _place_drawn(one, "structure set", patient, homes):
+        return found
+    frame = next((frame for frame in _frames_of(one) if frame), f"structure set {one.uid}")
+    return (homes.place(frame, _study_of(one)),)
+
+
+def _frames_of(one: RtStruct | Segmentation) -> tuple[str, ...]:
+    return one.refers.frame_of_reference_uids or (one.header.frame_of_reference_uid,)
+
+
+def _study_of(one: RtStruct | Segmentation) -> str:
+    return next(iter(one.refers.study_uids), one.header.study_instance_uid)
+
+
+def _place_drawn(one: RtStruct | Segmentation, kind: str, patient: Patient, homes: Homes) -> tuple[Place, ...]:
+    """Where drawn structures belong: with their images, else by frame of reference, else by study; empty if nowhere."""
     if one.uid in homes.series_of:
         return homes.places[homes.series_of[one.uid].uid]
-    frames = one.refers.frame_of_reference_uids or (one.header.frame_of_reference_uid,)
-    study = next(iter(one.refers.study_uids), one.header.study_instance_uid)
+    frames, study = _frames_of(one), _study_of(one)
     for frame in frames:
         if places := homes.of_frame(frame, study):
             if one.uid not in homes.unresolved:
-                homes.sentences[one.uid] = (
-                    f"structure set {one.uid} names no images; it was linked by its frame of reference"
-                )
+                homes.sentences[one.uid] = f"{kind} {one.uid} names no images; it was linked by its frame of reference"
                 homes.series_of |= _image_of_place(one, places, patient, homes)
             return places
     if any(frames):
-        return (homes.place(next(frame for frame in frames if frame), study),)
+        return ()
     if (places := homes.of_study(study)) and one.uid not in homes.unresolved:
         homes.sentences[one.uid] = (
-            f"structure set {one.uid} names neither images nor a frame of reference; it was linked by its study"
+            f"{kind} {one.uid} names neither images nor a frame of reference; it was linked by its study"
         )
         homes.series_of |= _image_of_place(one, places, patient, homes)
         return places
-    return (homes.place(f"structure set {one.uid}", study),)
+    return ()
 
 
-def _image_of_place(one: RtStruct, places: Sequence[Place], patient: Patient, homes: Homes) -> dict[str, Series]:
+def _image_of_place(
+    one: RtStruct | Segmentation, places: Sequence[Place], patient: Patient, homes: Homes
+) -> dict[str, Series]:
     candidates = [series for series in patient.series if set(places) & set(homes.places.get(series.uid, ()))]
     return {one.uid: main_series(candidates)} if candidates else {}
 

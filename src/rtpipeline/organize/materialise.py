@@ -36,7 +36,7 @@ SENTINEL = ".organized"
 DOSE_SUM_VERSION = 1
 """Counts up when the same doses give another sum."""
 
-_OWN_FOLDERS = ("CT", "MR", "PT", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "RTRECORD", "OTHER_CONTENT")
+_OWN_FOLDERS = ("CT", "MR", "PT", "RTSTRUCT", "RTPLAN", "RTDOSE", "REG", "RTRECORD", "SEG", "OTHER_CONTENT")
 
 
 _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})

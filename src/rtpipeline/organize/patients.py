@@ -13,6 +13,7 @@ from rtpipeline.dicom.radiotherapy_references import (
     PlanReferences,
     RecordReferences,
     RegistrationReferences,
+    SegmentationReferences,
     StructureSetReferences,
 )
 from rtpipeline.organize.duplicates import Unused
@@ -23,7 +24,15 @@ from rtpipeline.organize.series_classes import classified
 UNSUPPORTED = "unsupported"
 NOT_CHOSEN = "not_chosen"
 
-Refs = TypeVar("Refs", PlanReferences, DoseReferences, StructureSetReferences, RegistrationReferences, RecordReferences)
+Refs = TypeVar(
+    "Refs",
+    PlanReferences,
+    DoseReferences,
+    StructureSetReferences,
+    RegistrationReferences,
+    RecordReferences,
+    SegmentationReferences,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ RtDose = RtObject[DoseReferences]
 RtStruct = RtObject[StructureSetReferences]
 Registration = RtObject[RegistrationReferences]
 Record = RtObject[RecordReferences]
+Segmentation = RtObject[SegmentationReferences]
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,7 @@ class Patient:
     doses: tuple[RtDose, ...]
     registrations: tuple[Registration, ...]
     records: tuple[Record, ...]
+    segmentations: tuple[Segmentation, ...]
     unused: tuple[Unused, ...]
 
 
@@ -105,13 +116,15 @@ def _patient(patient_id: str, identity: str, files: list[IndexedFile], damaged: 
         _treated_frames(structure_sets, [*plans, *doses]),
     )
     unused = [Unused(left.file, NOT_CHOSEN, left.reason) for one in series for left in one.left_out]
-    known = (PlanReferences, DoseReferences, StructureSetReferences, RegistrationReferences, RecordReferences)
     for file in files:
         header = header_of(file)
         if header.modality in IMAGE_MODALITIES:
             if not header.series_instance_uid:
                 unused.append(Unused(file, UNSUPPORTED, "an image without SeriesInstanceUID"))
-        elif not isinstance(header.references, known):
+        elif isinstance(header.references, SegmentationReferences):
+            if header.references.refusal:
+                unused.append(Unused(file, UNSUPPORTED, header.references.refusal))
+        elif header.references is None:
             name = f"modality {header.modality}" if header.modality else "an object without modality"
             unused.append(Unused(file, UNSUPPORTED, f"{name} has no part in a course"))
     return Patient(
@@ -123,6 +136,7 @@ def _patient(patient_id: str, identity: str, files: list[IndexedFile], damaged: 
         doses=doses,
         registrations=_objects(files, RegistrationReferences),
         records=_objects(files, RecordReferences),
+        segmentations=tuple(one for one in _objects(files, SegmentationReferences) if not one.refers.refusal),
         unused=tuple(unused),
     )
 

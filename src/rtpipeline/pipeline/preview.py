@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rtpipeline.config import Configuration
-from rtpipeline.course import CohortFiles, Course, CourseDescription, CourseFiles
+from rtpipeline.course import CT_KEY, CohortFiles, Course, CourseDescription, CourseFiles
 from rtpipeline.custom_structures import configured_structures, is_configured
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtstruct import read_roi_names
@@ -24,6 +24,7 @@ from rtpipeline.radiomics_robustness.profiles import profile_states
 from rtpipeline.segmentation import configured_tasks
 from rtpipeline.structures import Structure, standard_name
 from rtpipeline.structures.load import name_rules
+from rtpipeline.structures.segments import segmentations_on
 from rtpipeline.structures.selection import is_selected
 
 _log = logging.getLogger("rtpipeline")
@@ -175,7 +176,8 @@ def _drawn(path: Path, configuration: Configuration) -> list[Structure]:
 
 def _size(description: CourseDescription, drawn: Sequence[Structure], configuration: Configuration) -> CourseSize:
     slices = max((image.instance_count for image in description.images), default=0)
-    structures = [*drawn, *_made(description, configuration)]
+    made = _made(description, configuration)
+    structures = [*drawn, *_given(description, configuration), *made]
     has_ct, has_dose = description.planning_ct is not None, any(dose.used for dose in description.doses)
     skipped = {_plain(name) for name in configuration.radiomics.skip_rois}
     section = configuration.radiomics_robustness.segmentation_perturbation
@@ -188,12 +190,22 @@ def _size(description: CourseDescription, drawn: Sequence[Structure], configurat
         for structure in structures
     )
     counts = {
-        "auto_rtstruct": sum(structure.source != "manual" for structure in structures),
+        "auto_rtstruct": len(made),
         "dvh": sum(is_selected(structure, names.dvh) for structure in structures) if has_dose else 0,
         "radiomics": for_radiomics * (2 if configuration.radiomics.dose and has_dose else 1),
         "radiomics_robustness": sum(is_selected(structure, robust) for structure in structures) if has_ct else 0,
     }
     return CourseSize(slices, counts, len(profile_states(section)))
+
+
+def _given(description: CourseDescription, configuration: Configuration) -> list[Structure]:
+    """The segments of the export's DICOM segmentations, without voxels."""
+    rules = name_rules(configuration)
+    return [
+        Structure(source, segment.number, segment.label, standard_name(segment.label, rules))
+        for source, one in segmentations_on(description, CT_KEY)
+        for segment in one.segments
+    ]
 
 
 def _made(description: CourseDescription, configuration: Configuration) -> list[Structure]:

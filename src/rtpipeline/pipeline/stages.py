@@ -97,6 +97,7 @@ def _structure_inputs(files: CourseFiles) -> tuple[Path, ...]:
         *files.custom_model_segmentations,
         files.custom_structure_set,
         files.cropping,
+        files.given_segmentations,
     )
 
 

@@ -11,6 +11,7 @@ from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.slabs import GeometryError, slab_stack
 from rtpipeline.quality_control.check import Check, each_or_pass
 from rtpipeline.structures import Structure
+from rtpipeline.structures.structure import LabelVolume
 
 VOLUME_TOLERANCE_PERCENT = 10.0
 SMALLEST_COMPARED_CM3 = 1.0
@@ -27,7 +28,13 @@ def subject_of(structure: Structure) -> str:
 def empty_structures(structures: Sequence[Structure]) -> list[Check]:
     """Structures without contours."""
     findings = (
-        Check("structure_empty", "WARNING", "low", "it has no closed planar contours", subject=subject_of(structure))
+        Check(
+            "structure_empty",
+            "WARNING",
+            "low",
+            structure.refusal or "it has no closed planar contours",
+            subject=subject_of(structure),
+        )
         for structure in structures
         if structure.labels is None and not structure.contours
     )
@@ -105,7 +112,8 @@ def segmentation(course: Course, structures: Sequence[Structure], grid: Grid | N
     else:
         message = "there is no automatic segmentation of the planning CT"
         yield Check("segmentation_present", "NOT_APPLICABLE", "medium", message)
-    labels = {structure.labels.path: structure.labels for structure in structures if structure.labels is not None}
+    own = (structure.labels for structure in structures if isinstance(structure.labels, LabelVolume))
+    labels = {volume.path: volume for volume in own}
     findings = (
         Check(
             "segmentation_geometry",

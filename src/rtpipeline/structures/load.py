@@ -13,6 +13,7 @@ from rtpipeline.dicom.rtstruct import Roi, read_structure_set
 from rtpipeline.outcome import StageError
 from rtpipeline.structures.name_mapping import NameRule, load_rules
 from rtpipeline.structures.names import standard_name
+from rtpipeline.structures.segments import given_structures
 from rtpipeline.structures.structure import LabelVolume, Structure
 
 CARRIED_SOURCE = "auto_mr"
@@ -26,15 +27,19 @@ MISSING_MARK = "without "
 
 
 def course_structures(course: Course, configuration: Configuration) -> tuple[Structure, ...]:
-    """The structures of the planning CT: manual, automatic, custom models', carried from MR, custom; in this order.
+    """The structures of the planning CT: manual, automatic, custom models', carried from MR, given as
+    DICOM segmentations, custom; in this order.
 
     Manual ROIs without contours are among them, so that tables can say that they are empty.
 
     Raises:
         StageError: a structure set, segmentation or label map that is there cannot be read.
     """
-    structures = source_structures(course, configuration)
     files = course.files
+    structures = (
+        *source_structures(course, configuration),
+        *given_structures(course, CT_KEY, name_rules(configuration)),
+    )
     if not files.custom_structure_set.exists():
         return structures
     own = [roi for roi in _rois(files.custom_structure_set) if roi.description.startswith(CUSTOM_DESCRIPTION)]
@@ -42,7 +47,7 @@ def course_structures(course: Course, configuration: Configuration) -> tuple[Str
 
 
 def source_structures(course: Course, configuration: Configuration) -> tuple[Structure, ...]:
-    """What custom structures can be made from: `course_structures` without the custom ones.
+    """What custom structures can be made from: `course_structures` without given segmentations and custom ones.
 
     Raises:
         StageError: as `course_structures`.
@@ -70,6 +75,7 @@ def image_structures(course: Course, image: ImageSeries, configuration: Configur
         if structure_set.image_key == image.key:
             structures += _drawn(_rois(course.path(structure_set.file)), "manual", rules)
     structures += automatic_structures(course.files, image.key, rules)
+    structures += given_structures(course, image.key, rules)
     return tuple(structures)
 
 
@@ -110,7 +116,7 @@ def carried_structures(files: CourseFiles, rules: Sequence[NameRule] = ()) -> tu
         for one in _labelled(path, f"{CARRIED_SOURCE}:{image_key}", rules):
             name = f"{one.roi_name}--{image_key}"
             name = name if name not in known else f"{one.roi_name}--{task}"
-            notes = one.labels.remarks.get(one.roi_number, ()) if one.labels is not None else ()
+            notes = one.labels.remarks.get(one.roi_number, ()) if isinstance(one.labels, LabelVolume) else ()
             structures.append(replace(one, roi_name=name, notes=notes))
     return tuple(structures)
 

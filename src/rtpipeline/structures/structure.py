@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,52 @@ TARGET_PREFIXES = ("GTV", "CTV", "ITV", "PTV", "IGTV", "ICTV")
 
 
 @dataclass(frozen=True, eq=False)
-class LabelVolume:
+class LabelledVoxels(ABC):
+    """Structures as labels of voxels.
+
+    Attributes:
+        path: the file that they are read from.
+    """
+
+    path: Path
+
+    @property
+    @abstractmethod
+    def volume(self) -> Volume:
+        """The labels (z, y, x); 0 is background.
+
+        Raises:
+            StageError: the file cannot be read.
+        """
+
+    @cached_property
+    def boxes(self) -> list[tuple[slice, slice, slice] | None]:
+        """Bounding box of label 1, 2, … (None where no voxel has it)."""
+        return find_objects(self.volume.values)
+
+    def box(self, label: int) -> tuple[slice, slice, slice] | None:
+        """Bounding box of a label; None where no voxel has it."""
+        return self.boxes[label - 1] if 0 < label <= len(self.boxes) else None
+
+    def mask(self, label: int, grid: Grid) -> Mask:
+        """The voxels with `label` on `grid`: exactly where the grids are the same, else by nearest neighbour."""
+        box = self.box(label)
+        if box is None:
+            return Mask.cropped(grid, np.zeros(grid.shape, dtype=np.bool_))
+        values = self.volume.values[box] == label
+        if self.volume.grid.same_as(grid):
+            whole = (slice(0, grid.planes), box[1], box[2]) if not grid.is_uniform else box
+            return Mask(grid.crop(*whole), np.ascontiguousarray(self.volume.values[whole] == label))
+        part = Volume(self.volume.grid.crop(*box), values)
+        return Mask.cropped(grid, resample(part, grid, interpolation="nearest", outside=False).values)
+
+    def notes_on(self, grid: Grid) -> tuple[str, ...]:
+        """What a reader should know about `mask` on this grid."""
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class LabelVolume(LabelledVoxels):
     """A multilabel segmentation, read once for all of its structures.
 
     Attributes:
@@ -31,7 +77,6 @@ class LabelVolume:
         label_map: the JSON beside it.
     """
 
-    path: Path
     label_map: Path
 
     @cached_property
@@ -82,37 +127,21 @@ class LabelVolume:
             return Volume(volume.grid, np.rint(volume.values).astype(np.int32))
         return volume
 
-    @cached_property
-    def boxes(self) -> list[tuple[slice, slice, slice] | None]:
-        """Bounding box of label 1, 2, … (None where no voxel has it)."""
-        return find_objects(self.volume.values)
-
-    def mask(self, label: int, grid: Grid) -> Mask:
-        """The voxels with `label` on `grid`: exactly where the grids are the same, else by nearest neighbour."""
-        box = self.boxes[label - 1] if 0 < label <= len(self.boxes) else None
-        if box is None:
-            return Mask.cropped(grid, np.zeros(grid.shape, dtype=np.bool_))
-        values = self.volume.values[box] == label
-        if self.volume.grid.same_as(grid):
-            whole = (slice(0, grid.planes), box[1], box[2]) if not grid.is_uniform else box
-            return Mask(grid.crop(*whole), np.ascontiguousarray(self.volume.values[whole] == label))
-        part = Volume(self.volume.grid.crop(*box), values)
-        return Mask.cropped(grid, resample(part, grid, interpolation="nearest", outside=False).values)
-
 
 @dataclass(frozen=True, eq=False)
 class Structure:
     """One structure, from one source.
 
     Attributes:
-        source: `manual`, `auto`, `custom`, `custom_model:<name>` or `auto_mr:<image key>`.
-        roi_number: ROINumber in its structure set, or label in its segmentation.
+        source: `manual`, `auto`, `custom`, `custom_model:<name>`, `auto_mr:<image key>` or `seg:<name>`.
+        roi_number: ROINumber in its structure set, or label (SegmentNumber) in its segmentation.
         roi_name: as drawn, or as the segmentation names it.
         standard_name: TG-263 name, or empty.
         interpreted_type: RTROIInterpretedType, or empty.
         contours: (n, 3) closed planar contours in world mm; None for a structure of a segmentation.
         labels: the segmentation it is part of; None for a drawn structure.
         notes: a sentence for everything that was left out when it was read.
+        refusal: why it cannot be used, which then has no contours; empty if it can.
         partial: a custom structure that lacks some of what it is made of.
     """
 
@@ -122,8 +151,9 @@ class Structure:
     standard_name: str
     interpreted_type: str = ""
     contours: tuple[FloatArray, ...] | None = None
-    labels: LabelVolume | None = None
+    labels: LabelledVoxels | None = None
     notes: tuple[str, ...] = field(default=())
+    refusal: str = ""
     partial: bool = False
 
     @property
@@ -139,7 +169,7 @@ class Structure:
     def mask_with_notes(self, grid: Grid) -> tuple[Mask, tuple[str, ...]]:
         """`mask`, and what a reader of the result should know about how it came about (with `notes`)."""
         if self.labels is not None:
-            return self.labels.mask(self.roi_number, grid), self.notes
+            return self.labels.mask(self.roi_number, grid), self.notes + self.labels.notes_on(grid)
         mask, notes = rasterise_with_notes(self.contours or (), grid)
         return mask, self.notes + notes
 

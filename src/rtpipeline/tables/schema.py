@@ -52,7 +52,9 @@ COURSE_COLUMNS = (
 """The columns that every table of a course begins with."""
 
 STRUCTURE_COLUMNS = (
-    Column("segmentation_source", "text", "manual, auto, custom, custom_model:<name>, or auto_mr:<MR series>."),
+    Column(
+        "segmentation_source", "text", "manual, auto, custom, custom_model:<name>, auto_mr:<MR series> or seg:<name>."
+    ),
     Column("roi_number", "integer", "ROINumber in its structure set, or label in its segmentation."),
     Column("roi_name", "text", "The name as drawn."),
     Column("standard_name", "text", "AAPM TG-263 name where a rule gives one, else empty."),

@@ -11,7 +11,7 @@ _COMPLETENESS_COLUMNS = (
         "It reaches the edge of the planning CT, or of its cropped part where structures are cut to it: part of it may "
         "be missing. Empty where there is no CT, or nothing of the structure.",
     ),
-    Column("edge_sides", "text", "The sides of the patient at which it does: left, right, anterior, …"),
+    Column("edge_sides", "text", "The sides of the patient at which it does: left, right, anterior and so on."),
     Column("structure_partial", "boolean", "A custom structure that lacks some of the structures it is made of."),
 )
 

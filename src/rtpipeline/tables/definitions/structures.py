@@ -15,7 +15,11 @@ STRUCTURE_NAMES = Table(
         Column("reason", "text", "Why this name is proposed, or why none is."),
         Column("structures", "integer", "Number of structures of this name."),
         Column("courses", "integer", "Number of courses with such a structure."),
-        Column("sources", "text", "Where they come from: manual, auto, custom, custom_model:<name>, auto_mr:<series>."),
+        Column(
+            "sources",
+            "text",
+            "Where they come from: manual, auto, custom, custom_model:<name>, auto_mr:<series>, seg:<name>.",
+        ),
         Column("interpreted_types", "text", "Their RTROIInterpretedTypes."),
     ),
     sort_by=("roi_name",),
