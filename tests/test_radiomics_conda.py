@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -81,6 +83,80 @@ def test_an_installation_with_other_source_files_is_refused(tmp_path: Path) -> N
 
     with pytest.raises(StageError, match="is not this one"):
         find_radiomics_python(configured(python=other), os.environ)
+
+
+@pytest.fixture
+def own_environment(tmp_path: Path) -> Path:
+    """The interpreter of an environment with a folder of packages of its own, which also has those of the real one."""
+    asked = "import json, rtpipeline, sys, sysconfig; print(json.dumps([sys.prefix, sys._base_executable,"
+    asked += "sysconfig.get_path('purelib'), rtpipeline.__file__]))"
+    command = [find_radiomics_python(Configuration(), os.environ).python, "-c", asked]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    prefix, base, real, package = map(Path, json.loads(answer.stdout))
+    root = tmp_path / "environment"
+    packages = root / real.relative_to(prefix)
+    packages.mkdir(parents=True)
+    lines = f"{package.parent.parent}\nimport site; site.addsitedir({str(real)!r})\n"
+    (packages / "real.pth").write_text(lines, encoding="utf-8")
+    (root / "pyvenv.cfg").write_text(f"home = {base.parent}\n", encoding="utf-8")
+    (root / "bin").mkdir()
+    (root / "bin" / "python").symlink_to(base)
+    return root / "bin" / "python"
+
+
+def packages_of(python: Path) -> Path:
+    (packages,) = (python.parent.parent / "lib").glob("*/site-packages")
+    return packages
+
+
+@pytest.mark.radiomics_environment
+def test_an_environment_is_tested_once_until_something_in_it_changes(own_environment: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache" / "rtpipeline" / "radiomics_environments"
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def notes() -> dict[str, int]:
+        find_radiomics_python(configured(python=own_environment), environment)
+        return {file.name: file.stat().st_mtime_ns for file in cache.iterdir()}
+
+    first = notes()
+    assert len(first) == 1
+    assert notes() == first
+    (packages_of(own_environment) / "new-1.0.dist-info").mkdir()
+    changed = notes()
+    assert len(changed) == 2
+    assert first.items() < changed.items()
+    assert notes() == changed
+
+
+@pytest.mark.radiomics_environment
+def test_a_failure_of_the_test_is_said_and_never_remembered(own_environment: Path, tmp_path: Path) -> None:
+    """A broken package that the environment does not say of itself, and its repair."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    configuration = configured(python=own_environment)
+    broken = packages_of(own_environment) / "numba" / "__init__.py"
+    broken.parent.mkdir()
+    broken.write_text("raise ImportError('numba was compiled for another NumPy')\n", encoding="utf-8")
+    for _ in range(2):  # a failure is not remembered
+        with pytest.raises(StageError, match=r"does not work: .*compiled for another NumPy.*nox -s demo"):
+            find_radiomics_python(configuration, environment)
+    assert not (tmp_path / "cache" / "rtpipeline" / "radiomics_environments").exists()
+
+    broken.unlink()
+    broken.parent.rmdir()
+    assert find_radiomics_python(configuration, environment).python == own_environment
+
+
+@pytest.mark.radiomics_environment
+def test_an_environment_that_computes_something_else_is_refused() -> None:
+    python = find_radiomics_python(Configuration(), os.environ).python
+    wrong = (
+        "from rtpipeline.extraction import self_test as s; s.EXPECTED['original_firstorder_Mean'] += 1; s.self_test()"
+    )
+
+    answer = subprocess.run([python, "-c", wrong], stderr=subprocess.PIPE, text=True, check=False)
+
+    assert answer.returncode == 1
+    assert "original_firstorder_Mean of a known structure is 12.5 instead of 13.5" in answer.stderr
 
 
 def test_an_interpreter_that_is_not_there_is_an_error_with_the_remedy(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""Finding the radiomics environment and asking what is in it. It is never entered: its interpreter is started."""
+"""Finding the radiomics environment, and seeing that it works. It is never entered: its interpreter is started."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import stat
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rtpipeline import __version__
+from rtpipeline.atomic import write_text
 from rtpipeline.config import Configuration
 from rtpipeline.extraction.identity import source_digest
 from rtpipeline.outcome import StageError
@@ -51,7 +53,9 @@ class RadiomicsEnvironment:
 
 
 def find_radiomics_python(configuration: Configuration, environment: Mapping[str, str]) -> RadiomicsEnvironment:
-    """Find the radiomics environment and start its interpreter once to see that it works.
+    """Find the radiomics environment, ask what is in it, and have it extract a known structure.
+
+    The last is done once for an environment, until something in it changes (see `_tested`).
 
     The order: `radiomics.python`; the conda environment that `environments.radiomics` names; the virtual
     environment beside this one, `<this environment>-radiomics`. The first that exists is used.
@@ -61,12 +65,15 @@ def find_radiomics_python(configuration: Configuration, environment: Mapping[str
         environment: environment variables (`os.environ`).
 
     Raises:
-        StageError: there is none, it does not start, a library is missing in it, or the rtpipeline in it is not this
-            one; the message says how to set it up.
+        StageError: there is none, it does not start, a library is missing in it, the rtpipeline in it is not this one,
+            or it computes something else than it must; the message says how to set it up.
     """
     for python, found_as in _candidates(configuration, environment):
         if python.is_file():
-            return _checked(python, found_as, _identity(python, environment))
+            identity = _identity(python, environment)
+            checked = _checked(python, found_as, identity)
+            _tested(python, identity, environment)
+            return checked
         if configuration.radiomics.python is not None:
             raise StageError(f"radiomics.python: there is no interpreter {python}; {_REMEDY}")
     name = configuration.environments.radiomics
@@ -120,11 +127,39 @@ def _listed_by_conda(home: Path) -> list[Path]:
 
 def _identity(python: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """What the other side says of itself."""
-    command = [str(python), "-m", "rtpipeline.extraction.identity"]
+    described: dict[str, str] = json.loads(_output(python, "identity", environment).splitlines()[-1])
+    return described
+
+
+def _tested(python: Path, identity: Mapping[str, str], environment: Mapping[str, str]) -> None:
+    """Have an environment extract a known structure, unless it did so before and nothing in it has changed since.
+
+    What it then was is noted down in this user's cache: interpreter, versions, source files, installed packages. A
+    failure is not.
+
+    Raises:
+        StageError: it cannot, or has other results.
+    """
+    described = json.dumps({"interpreter": str(python.absolute()), **identity}, indent=1, sort_keys=True)
+    digest = hashlib.sha256(described.encode("utf-8")).hexdigest()
+    passed = _own_cache("radiomics_environments", environment) / f"{digest}.json"
+    if passed.exists():
+        return
+    _output(python, "self_test", environment)
+    with contextlib.suppress(OSError):  # without the note the next run does the test again, no more
+        write_text(passed, described + "\n")
+
+
+def _output(python: Path, module: str, environment: Mapping[str, str]) -> str:
+    """What a module of `rtpipeline.extraction` prints in the other environment.
+
+    Raises:
+        StageError: it cannot be started, or fails.
+    """
     variables = {**environment, **child_variables(threads=1)}
     try:
         answer = subprocess.run(
-            command,
+            [str(python), "-m", f"rtpipeline.extraction.{module}"],
             env={name: value for name, value in variables.items() if value is not None},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -137,12 +172,11 @@ def _identity(python: Path, environment: Mapping[str, str]) -> dict[str, str]:
     if answer.returncode != 0:
         lines = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
         raise StageError(f"the radiomics environment {python} does not work: {lines[-1]}; {_REMEDY}")
-    described: dict[str, str] = json.loads(answer.stdout.splitlines()[-1])
-    return described
+    return answer.stdout
 
 
 def _checked(python: Path, found_as: str, identity: dict[str, str]) -> RadiomicsEnvironment:
-    versions = {name: text for name, text in identity.items() if name != "source_digest"}
+    versions = {name: text for name, text in identity.items() if not name.endswith("_digest")}
     if versions["pyradiomics"].lstrip("v") != PYRADIOMICS_VERSION:
         raise StageError(
             f"the radiomics environment {python} has PyRadiomics {versions['pyradiomics']}, "
@@ -181,12 +215,17 @@ def kernel_cache(environment: Mapping[str, str]) -> Path:
     """
     if environment.get("NUMBA_CACHE_DIR"):
         return Path(environment["NUMBA_CACHE_DIR"])
+    return _own_cache("numba", environment)
+
+
+def _own_cache(name: str, environment: Mapping[str, str]) -> Path:
+    """A folder among this user's caches; where they cannot be written to, one for temporary files."""
     caches = Path(environment.get("XDG_CACHE_HOME") or Path(environment.get("HOME", "/nonexistent")) / ".cache")
-    folder = caches / "rtpipeline" / "numba"
+    folder = caches / "rtpipeline" / name
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return folder
-    return _private(Path(tempfile.gettempdir()) / f"rtpipeline-numba-{os.getuid()}")
+    return _private(Path(tempfile.gettempdir()) / f"rtpipeline-{name}-{os.getuid()}")
 
 
 def _private(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import sys
+import sysconfig
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,8 +34,18 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
+def installation_digest() -> str:
+    """SHA-256 of what lies in this side's folders of packages, and when it was put there."""
+    digest = hashlib.sha256()
+    for folder in sorted({sysconfig.get_path(name) for name in ("purelib", "platlib")}):
+        for entry in sorted(Path(folder).iterdir()):
+            if entry.name != "__pycache__":
+                digest.update(f"{entry}\0{entry.stat().st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
 def identity() -> dict[str, str]:
-    """Versions and source digest of this side, with PyRadiomics and its compiled matrices loaded.
+    """Versions and digests of this side, with PyRadiomics and its compiled matrices loaded.
 
     Raises:
         ImportError: a library is missing, or was compiled for another NumPy.
@@ -52,6 +63,7 @@ def identity() -> dict[str, str]:
         "simpleitk": SimpleITK.Version.VersionString(),
         "rtpipeline": __version__,
         "source_digest": source_digest(),
+        "installation_digest": installation_digest(),
     }
 
 
