@@ -59,7 +59,7 @@ class Environment:
 
 MAIN = Environment(
     folder=ROOT / ".venv",
-    extras=("segmentation", "contrast_phase", "workflow", "development"),
+    extras=("segmentation", "contrast-phase", "workflow", "development"),
     python_versions=("3.11",),
     python_variable="MAIN_PYTHON",
     constraints=ROOT / "envs" / "constraints.txt",

@@ -524,7 +524,7 @@ def test_what_the_ct_shows_is_written_down(tmp_path: Path, weights: Path, warm: 
     assert found["regions"]["ABDOMEN"]["vertebrae"] == ["vertebrae_L1", "vertebrae_L5"]
     assert found["regions"]["THORAX"]["confidence"] == pytest.approx(0.7 / 3, abs=1e-3)
     assert found["regions_present"] == ["HEAD_NECK", "ABDOMEN", "PELVIS"]  # the bladder has more than 10 cm3
-    assert (found["contrast_phase"], found["modality"]) == ("unknown", "unknown")
+    assert (found["contrast_phase"], found["modality"]) == ("unknown", "ct")  # nothing in it takes up contrast agent
 
 
 def test_configured_postprocessing_reaches_the_labels(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
