@@ -23,6 +23,7 @@ from rtpipeline.pipeline.stages import stage_named
 from rtpipeline.scheduling.adaptive_pool import Grant
 from rtpipeline.scheduling.children import ChildProcesses
 from rtpipeline.scheduling.resources import Resources
+from rtpipeline.structures.load import CUSTOM_DESCRIPTION, MISSING_MARK, REMARK_MARK
 from rtpipeline.tables.parquet import read_parquet
 
 pytestmark = pytest.mark.radiomics_environment
@@ -195,3 +196,29 @@ def test_every_source_has_its_rows_and_what_was_cropped_has_none(
         assert len(ledger) == len(expected)
         assert {row["series_instance_uid"] for row in ledger} == {"1.2.3"}
         course.files.structure_set.unlink(missing_ok=True)
+
+
+def test_structures_that_may_be_less_than_the_organ_are_marked(
+    course: Course, configuration: Configuration, tmp_path: Path, children: ChildProcesses
+) -> None:
+    """The lung lies on the lowest plane; a box in the corner ends left, behind and above; a union lacks a part."""
+    corner = synthetic.box((36, 40), (30, 36), (10, 20))
+    write_rois(course, "RS.dcm", "DICOM/CT", ("GTV", synthetic.GTV), ("Corner", corner))
+    automatic = synthetic.labels(synthetic.HEART, synthetic.LUNG_LEFT)
+    synthetic.write_segmentation(course.files.segmentation("CT", "total"), automatic, {1: "heart", 2: "lung_left"})
+    outlines = outline(Mask.cropped(synthetic.GRID, synthetic.HEART))
+    union = RoiToWrite("Organs", outlines, description=f"{CUSTOM_DESCRIPTION}{REMARK_MARK}{MISSING_MARK}liver")
+    write_structure_set(course.files.custom_structure_set, course.path("DICOM/CT"), [union], label="custom")
+    resources = resources_for(tmp_path, children)
+
+    assert radiomics.run(course, configuration, resources).status == "ok"
+
+    rows = read_parquet(CourseFiles(resources.staging).radiomics_ct).to_pylist()
+    flags = ("structure_touches_edge", "edge_sides", "structure_partial")
+    assert {row["roi_name"]: tuple(row[name] for name in flags) for row in rows} == {
+        "GTV": (False, None, False),
+        "Corner": (True, "left, posterior, superior", False),
+        "heart": (False, None, False),
+        "lung_left": (True, "inferior", False),
+        "Organs": (False, None, True),
+    }

@@ -13,8 +13,7 @@ from rtpipeline.config import Configuration, RadiomicsSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.extraction.padding import with_padding
-from rtpipeline.imaging.grid import Grid
-from rtpipeline.imaging.mask import Mask, bounding_box
+from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import Outcome, failed, ok, partial, skipped
 from rtpipeline.provenance import short_digest
 from rtpipeline.radiomics_images import (
@@ -36,7 +35,7 @@ from rtpipeline.radiomics_parallel import (
     store_mask,
 )
 from rtpipeline.scheduling.resources import Resources
-from rtpipeline.structures import Structure, as_columns, selected
+from rtpipeline.structures import Structure, as_columns, completeness_columns, selected
 from rtpipeline.tables.definitions.radiomics import (
     RADIOMICS_CT,
     RADIOMICS_DIAGNOSTICS,
@@ -179,7 +178,7 @@ def _prepared(
     jobs = []
     for number, case in enumerate(cases):
         mask, case.notes = case.structure.mask_with_notes(grid)
-        case.columns = {**columns, **_mask_columns(mask, grid)}
+        case.columns = {**columns, "voxel_count": mask.voxel_count, "volume_cm3": mask.volume_cm3}
         reason = case.structure.refusal or _unusable(mask, section)
         if image.modality == "RTDOSE":
             case.columns["dose_coverage_fraction"] = covered = covered_fraction(case.structure, grid)
@@ -187,6 +186,7 @@ def _prepared(
         if reason:
             case.end("skipped", reason)
             continue
+        case.columns |= completeness_columns(case.structure, case.structure.sides_at_edge(grid))
         key = f"{course.key} {image.name} {number} {case.structure.roi_name}"
         stored_mask = store_mask(folder / f"mask_{number}.npy", mask, grid)
         asked = parameters["setting"].get("additionalInfo", True)
@@ -203,19 +203,6 @@ def _parameter_file(image: RadiomicsImage, section: RadiomicsSection) -> Path:
         "RTDOSE": section.dose_params_file,
     }
     return given[image.modality] or packaged_parameters(image.modality)
-
-
-def _mask_columns(mask: Mask, grid: Grid) -> dict[str, object]:
-    if mask.is_empty:
-        return {"voxel_count": 0, "volume_cm3": 0.0, "structure_touches_edge": False}
-    own = bounding_box(mask.values)
-    first = [part.start + inner.start for part, inner in zip(mask.box_on(grid), own, strict=True)]
-    last = [part.start + inner.stop for part, inner in zip(mask.box_on(grid), own, strict=True)]
-    return {
-        "voxel_count": mask.voxel_count,
-        "volume_cm3": mask.volume_cm3,
-        "structure_touches_edge": min(first) == 0 or any(a == b for a, b in zip(last, grid.shape, strict=True)),
-    }
 
 
 def _unusable(mask: Mask, section: RadiomicsSection) -> str:

@@ -14,7 +14,7 @@ from rtpipeline.dvh.metrics import metrics_of
 from rtpipeline.dvh.prescribed import prescribed_to, used_plans
 from rtpipeline.dvh.structure_dvh import StructureDvh
 from rtpipeline.imaging.grid import Volume
-from rtpipeline.structures import Structure, as_columns
+from rtpipeline.structures import Structure, as_columns, completeness_columns
 from rtpipeline.tables.definitions.dvh import WIDE_DVH_ROW
 from rtpipeline.tables.wide import wide
 
@@ -126,11 +126,7 @@ def workbook_sheets(metrics: pa.Table, status: pa.Table, rows: Sequence[Row]) ->
 def _completeness(result: StructureDvh) -> Row:
     """Whether the structure may be less than the organ: at the edge of the image, or for lack of sources."""
     known = result.edge_sides is not None and result.status != "empty"
-    return {
-        "structure_touches_edge": bool(result.edge_sides) if known else None,
-        "edge_sides": ", ".join(result.edge_sides or ()) or None,
-        "structure_partial": result.structure.partial,
-    }
+    return completeness_columns(result.structure, result.edge_sides if known else None)
 
 
 def _identity(course: Course, structure: Structure) -> Row:

@@ -251,7 +251,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.radiomics_threads_per_job,
         sentinel=".radiomics_done",
-        method_version=5,
+        method_version=6,
     ),
     Stage(
         name="radiomics_robustness",

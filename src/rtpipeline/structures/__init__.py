@@ -3,6 +3,14 @@
 from rtpipeline.structures.load import course_structures, image_structures
 from rtpipeline.structures.names import standard_name
 from rtpipeline.structures.selection import selected
-from rtpipeline.structures.structure import Structure, as_columns
+from rtpipeline.structures.structure import Structure, as_columns, completeness_columns
 
-__all__ = ["Structure", "as_columns", "course_structures", "image_structures", "selected", "standard_name"]
+__all__ = [
+    "Structure",
+    "as_columns",
+    "completeness_columns",
+    "course_structures",
+    "image_structures",
+    "selected",
+    "standard_name",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -190,4 +191,18 @@ def as_columns(structure: Structure) -> dict[str, object]:
         "roi_number": structure.roi_number,
         "roi_name": structure.roi_name,
         "standard_name": structure.standard_name,
+    }
+
+
+def completeness_columns(structure: Structure, edge_sides: Sequence[str] | None) -> dict[str, object]:
+    """The columns that say whether it may be less than the organ (`tables.schema.COMPLETENESS_COLUMNS`).
+
+    Args:
+        structure: the structure.
+        edge_sides: from `Structure.sides_at_edge`; None where that is not known, or nothing of it is there.
+    """
+    return {
+        "structure_touches_edge": None if edge_sides is None else bool(edge_sides),
+        "edge_sides": ", ".join(edge_sides or ()) or None,
+        "structure_partial": structure.partial,
     }

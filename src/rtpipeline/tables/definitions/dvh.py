@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
-
-_COMPLETENESS_COLUMNS = (
-    Column(
-        "structure_touches_edge",
-        "boolean",
-        "It reaches the edge of the planning CT, or of its cropped part where structures are cut to it: part of it may "
-        "be missing. Empty where there is no CT, or nothing of the structure.",
-    ),
-    Column("edge_sides", "text", "The sides of the patient at which it does: left, right, anterior and so on."),
-    Column("structure_partial", "boolean", "A custom structure that lacks some of the structures it is made of."),
-)
+from rtpipeline.tables.schema import COMPLETENESS_COLUMNS, COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
 
 _STRUCTURE_ORDER = ("patient_id", "course_id", "segmentation_source", "roi_number", "roi_name")
 
@@ -47,7 +36,7 @@ DVH_METRICS = Table(
             "dose.",
         ),
         Column("column", "text", "Name of the metric's column in the wide table."),
-        *_COMPLETENESS_COLUMNS,
+        *COMPLETENESS_COLUMNS,
         Column("dose_coverage_fraction", "number", "Fraction of the structure's volume that lies in the dose grid."),
         Column(
             "prescription_gy",
@@ -63,7 +52,7 @@ DVH_METRICS = Table(
 )
 
 WIDE_DVH_ROW = (
-    *(column.name for column in (*COURSE_COLUMNS, *STRUCTURE_COLUMNS, *_COMPLETENESS_COLUMNS)),
+    *(column.name for column in (*COURSE_COLUMNS, *STRUCTURE_COLUMNS, *COMPLETENESS_COLUMNS)),
     "dose_coverage_fraction",
     "prescription_gy",
     "prescription_source",
@@ -96,7 +85,7 @@ DVH_STATUS = Table(
             "outside the dose grid; empty: it has no contours or voxels; failed: it cannot be computed.",
         ),
         Column("reason", "text", "Why, where the status is not ok."),
-        *_COMPLETENESS_COLUMNS,
+        *COMPLETENESS_COLUMNS,
         Column("volume_cm3", "number", "Volume from its geometry.", "cm3"),
         Column("dose_coverage_fraction", "number", "Fraction of that volume that lies in the dose grid."),
         Column(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rtpipeline.tables.schema import COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
+from rtpipeline.tables.schema import COMPLETENESS_COLUMNS, COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
 
 _IMAGE_COLUMNS = (
     Column("image_key", "text", "Image series: CT is the planning CT, DOSE the dose of the course."),
@@ -23,7 +23,7 @@ _PET_ORDER = ("patient_id", "course_id", "image_key", "suv_variant", "segmentati
 _COLUMNS = (
     Column("voxel_count", "integer", "Voxels of the image inside the structure, before resampling."),
     Column("volume_cm3", "number", "Volume of these voxels.", "cm3"),
-    Column("structure_touches_edge", "boolean", "The structure reaches the edge of the image, so part may be missing."),
+    *COMPLETENESS_COLUMNS,
     Column("image_cropped", "boolean", "The image was cut to a region of the anatomy before."),
     Column("intensity", "text", "What the image's values are: HU, arbitrary units, Gy, or SUV with their origin."),
     _PARAMETER_DIGEST,
