@@ -68,7 +68,11 @@ COMPLETENESS_COLUMNS = (
         "It reaches the edge of the image (in dose-volume tables, of the planning CT), or of the cropped part that is "
         "used: part of it may be missing. Empty where there is no image, or nothing of the structure.",
     ),
-    Column("edge_sides", "text", "The sides of the patient at which it does: left, right, anterior, posterior, inferior, superior."),
+    Column(
+        "edge_sides",
+        "text",
+        "The sides of the patient at which it does: left, right, anterior, posterior, inferior, superior.",
+    ),
     Column("structure_partial", "boolean", "A custom structure that lacks some of the structures it is made of."),
 )
 """The columns that say whether a structure may be less than the organ."""
