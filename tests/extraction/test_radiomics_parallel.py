@@ -35,17 +35,31 @@ MakeJob = Callable[..., ExtractionJob]
 
 
 @pytest.fixture
-def jobs(tmp_path: Path, make_job: MakeJob) -> list[ExtractionJob]:
-    """Six jobs of a second or so, of different sizes."""
-    parameters = tmp_path / "parameters.yaml"
-    parameters.write_text("imageType: {Original: {}, Wavelet: {}}\nsetting: {binWidth: 50}\n", encoding="utf-8")
+def ball(tmp_path: Path, make_job: MakeJob) -> Callable[..., ExtractionJob]:
+    """Makes a job on noise for a ball of a radius in mm, with the wavelets and other filters that are asked for."""
     random = np.random.default_rng(3)
     volume = Volume(GRID, random.normal(0, 300, GRID.shape).astype(np.float32))
     distance = np.linalg.norm(np.indices(GRID.shape) - 35.0, axis=0)
-    return [
-        make_job(f"job {radius}", volume, Mask.cropped(GRID, distance <= radius), parameters)
-        for radius in (13, 14, 15, 16, 17, 18)
-    ]
+
+    def make(radius: int, filters: str = "") -> ExtractionJob:
+        parameters = tmp_path / f"parameters{len(filters)}.yaml"
+        image_types = f"{{Original: {{}}, Wavelet: {{}}{filters}}}"
+        parameters.write_text(f"imageType: {image_types}\nsetting: {{binWidth: 50}}\n", encoding="utf-8")
+        return make_job(f"job {radius}", volume, Mask.cropped(GRID, distance <= radius), parameters)
+
+    return make
+
+
+@pytest.fixture
+def jobs(ball: Callable[..., ExtractionJob]) -> list[ExtractionJob]:
+    """Six jobs of a second or so, of different sizes."""
+    return [ball(radius) for radius in (13, 14, 15, 16, 17, 18)]
+
+
+@pytest.fixture
+def long_job(ball: Callable[..., ExtractionJob]) -> ExtractionJob:
+    """A job of some seconds, which a signal cannot miss."""
+    return ball(33, ", LoG: {sigma: [1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5]}")
 
 
 def service_process(client: RadiomicsClient) -> WorkerProcess:
@@ -125,7 +139,7 @@ def test_courses_in_threads_of_their_own_share_spawned_workers(
 
 
 def test_a_job_whose_workers_crash_twice_fails_and_the_others_are_there(
-    client: RadiomicsClient, jobs: list[ExtractionJob]
+    client: RadiomicsClient, jobs: list[ExtractionJob], long_job: ExtractionJob
 ) -> None:
     """Segmentation faults of the only job under way until it is given up; the one after it is done."""
     client.at_once = 1
@@ -139,20 +153,19 @@ def test_a_job_whose_workers_crash_twice_fails_and_the_others_are_there(
                 crashed.append(pid)
 
     crasher = during(crash_twice)
-    results = collect(client, jobs[:2])
+    results = collect(client, [jobs[0], long_job])
 
     crasher.join()
-    assert results[jobs[1].key].status == "failed"  # the larger one is started first
-    assert results[jobs[1].key].reason == "the worker process ended with exit code -11, 2 times"
-    assert not results[jobs[1].key].memory_pressure
+    failed = results[long_job.key]  # the larger one is started first
+    assert failed.status == "failed"
+    assert failed.reason == "the worker process ended with exit code -11, 2 times"
+    assert not failed.memory_pressure
     assert results[jobs[0].key].status == "ok"
 
 
-def test_killing_a_random_worker_every_second_loses_no_row(client: RadiomicsClient, jobs: list[ExtractionJob]) -> None:
+def test_killing_a_random_worker_every_second_loses_no_row(client: RadiomicsClient, long_job: ExtractionJob) -> None:
     """Twelve structures of equal size, so that all are divided: what was done of them is not done again."""
-    images = {**jobs[-1].parameters["imageType"], "LoG": {"sigma": [1.0, 2.0, 3.0, 4.0]}}
-    parameters = {**jobs[-1].parameters, "imageType": images}
-    twelve = [replace(jobs[-1], key=f"job {number}", parameters=parameters) for number in range(12)]
+    twelve = [replace(long_job, key=f"job {number}") for number in range(12)]
     undisturbed = collect(client, twelve)
     random = np.random.default_rng(12)
     killed: list[int] = []
