@@ -62,6 +62,8 @@ def test_the_environment_beside_this_one_is_found_and_described() -> None:
 
     assert found.versions["pyradiomics"] == "3.0.1"
     assert found.versions["numpy"].startswith("1.")
+    assert found.installed["numpy"] == found.versions["numpy"]
+    assert "installed" not in found.versions
     assert str(found.python) in str(found)
 
 

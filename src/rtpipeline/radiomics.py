@@ -16,6 +16,7 @@ from rtpipeline.extraction.padding import with_padding
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import Outcome, failed, ok, partial, skipped
 from rtpipeline.provenance import short_digest
+from rtpipeline.radiomics_conda import RadiomicsEnvironment
 from rtpipeline.radiomics_images import (
     RadiomicsImage,
     UnsuitableImageError,
@@ -126,7 +127,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     failures = [
         f"{case.structure.roi_name} on {case.image.name}: {case.reason}" for case, _ in jobs if case.status != "ok"
     ]
-    return _outcome(cases, image_problems + failures, out_of_memory, client.environment.versions)
+    return _outcome(cases, image_problems + failures, out_of_memory, client.environment)
 
 
 def _cases(course: Course, image: RadiomicsImage, configuration: Configuration) -> list[Case]:
@@ -307,7 +308,7 @@ def _ledger_row(course: Course, case: Case) -> dict[str, object]:
 
 
 def _outcome(
-    cases: Sequence[Case], problems: Sequence[str], out_of_memory: bool, versions: Mapping[str, str]
+    cases: Sequence[Case], problems: Sequence[str], out_of_memory: bool, environment: RadiomicsEnvironment
 ) -> Outcome:
     """What the stage says.
 
@@ -315,10 +316,11 @@ def _outcome(
         cases: every structure on every image.
         problems: a sentence for each image and structure that should have features and has none.
         out_of_memory: one of them failed for lack of memory.
-        versions: of the radiomics environment.
+        environment: what computed.
     """
     counts = Counter(case.status for case in cases)
-    details = {"structures": dict(sorted(counts.items())), "radiomics_environment": dict(versions)}
+    described = {**environment.versions, "installed": dict(environment.installed)}
+    details = {"structures": dict(sorted(counts.items())), "radiomics_environment": described}
     if not problems and counts["ok"]:
         return ok(**details)
     if counts["ok"]:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rtpipeline import __version__
 from rtpipeline.atomic import write_text
@@ -40,12 +41,14 @@ class RadiomicsEnvironment:
     Attributes:
         python: its interpreter.
         found_as: how it was found, in words.
-        versions: `python`, `numpy`, `pyradiomics`, `simpleitk`, `rtpipeline`.
+        versions: of what computes: `python`, `numpy`, `pyradiomics`, `simpleitk`, `rtpipeline` and others.
+        installed: version of every package.
     """
 
     python: Path
     found_as: str
     versions: Mapping[str, str]
+    installed: Mapping[str, str]
 
     def __str__(self) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in sorted(self.versions.items()))
@@ -125,13 +128,13 @@ def _listed_by_conda(home: Path) -> list[Path]:
     return [Path(line.strip()) for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _identity(python: Path, environment: Mapping[str, str]) -> dict[str, str]:
+def _identity(python: Path, environment: Mapping[str, str]) -> dict[str, Any]:
     """What the other side says of itself."""
-    described: dict[str, str] = json.loads(_output(python, "identity", environment).splitlines()[-1])
+    described: dict[str, Any] = json.loads(_output(python, "identity", environment).splitlines()[-1])
     return described
 
 
-def _tested(python: Path, identity: Mapping[str, str], environment: Mapping[str, str]) -> None:
+def _tested(python: Path, identity: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     """Have an environment extract a known structure, unless it did so before and nothing in it has changed since.
 
     What it then was is noted down in this user's cache: interpreter, versions, source files, installed packages. A
@@ -175,8 +178,8 @@ def _output(python: Path, module: str, environment: Mapping[str, str]) -> str:
     return answer.stdout
 
 
-def _checked(python: Path, found_as: str, identity: dict[str, str]) -> RadiomicsEnvironment:
-    versions = {name: text for name, text in identity.items() if not name.endswith("_digest")}
+def _checked(python: Path, found_as: str, identity: dict[str, Any]) -> RadiomicsEnvironment:
+    versions = {name: text for name, text in identity.items() if name != "installed" and not name.endswith("_digest")}
     if versions["pyradiomics"].lstrip("v") != PYRADIOMICS_VERSION:
         raise StageError(
             f"the radiomics environment {python} has PyRadiomics {versions['pyradiomics']}, "
@@ -187,7 +190,7 @@ def _checked(python: Path, found_as: str, identity: dict[str, str]) -> Radiomics
             f"the rtpipeline {versions['rtpipeline']} in the radiomics environment {python} is not this one "
             f"({__version__}): install this one there too (`{python} -m pip install --no-deps <the project's folder>`)"
         )
-    return RadiomicsEnvironment(python, found_as, versions)
+    return RadiomicsEnvironment(python, found_as, versions, dict(sorted(identity["installed"].items())))
 
 
 def child_variables(threads: int) -> dict[str, str | None]:

@@ -7,8 +7,9 @@ import json
 import platform
 import sys
 import sysconfig
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
+from typing import Any
 
 from rtpipeline import __version__
 
@@ -44,8 +45,8 @@ def installation_digest() -> str:
     return digest.hexdigest()
 
 
-def identity() -> dict[str, str]:
-    """Versions and digests of this side, with PyRadiomics and its compiled matrices loaded.
+def identity() -> dict[str, Any]:
+    """Versions, digests and installed packages of this side, with PyRadiomics and its compiled matrices loaded.
 
     Raises:
         ImportError: a library is missing, or was compiled for another NumPy.
@@ -64,6 +65,7 @@ def identity() -> dict[str, str]:
         "rtpipeline": __version__,
         "source_digest": source_digest(),
         "installation_digest": installation_digest(),
+        "installed": {package.metadata["Name"]: package.version for package in distributions()},
     }
 
 
