@@ -349,9 +349,20 @@ def test_without_a_dose_the_ledger_says_so(lung: Course, quick: Path, tmp_path: 
 
     ledger = read_parquet(CourseFiles(resources.staging).radiomics_ledger).to_pylist()
     gtv = {row["image_key"]: row for row in ledger if row["roi_name"] == "GTV-1"}
-    assert outcome.status == "partial"
+    assert outcome.status == "ok"
     assert gtv["CT"]["status"] == "ok"
     assert (gtv["DOSE"]["status"], gtv["DOSE"]["reason"]) == ("skipped", "the course has no dose (no_dose)")
+
+
+def test_nothing_but_a_missing_dose_is_skipped_with_its_reason(
+    lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses
+) -> None:
+    without_images = replace(lung, description=lung.description.model_copy(update={"images": ()}))
+    outcome = radiomics.run(
+        without_images, configured(quick, include=("GTV*",), dose=True), resources_for(tmp_path, children)
+    )
+    assert outcome.status == "skipped"
+    assert "the course has no dose" in outcome.reason
 
 
 @pytest.mark.parametrize(

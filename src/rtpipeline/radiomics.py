@@ -18,6 +18,7 @@ from rtpipeline.outcome import Outcome, failed, ok, partial, skipped
 from rtpipeline.provenance import short_digest
 from rtpipeline.radiomics_conda import RadiomicsEnvironment
 from rtpipeline.radiomics_images import (
+    NoDoseError,
     RadiomicsImage,
     UnsuitableImageError,
     covered_fraction,
@@ -105,7 +106,8 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     """
     images = radiomics_images(course, configuration)
     cases = [case for image in images for case in _cases(course, image, configuration)]
-    if not any(case.is_open for case in cases):
+    asked = [case for case in cases if case.is_open]
+    if not asked:
         return skipped(
             "no structure of this course is selected for radiomics (structures.radiomics, radiomics.skip_rois)"
         )
@@ -113,13 +115,14 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     jobs: list[tuple[Case, ExtractionJob]] = []
     image_problems: list[str] = []
     for image in images:
-        image_cases = [case for case in cases if case.image is image and case.is_open]
+        image_cases = [case for case in asked if case.image is image]
         if not image_cases:
             continue
         try:
             jobs += _prepared(course, image, image_cases, client, configuration, resources)
         except (DicomError, UnsuitableImageError) as error:
-            image_problems.append(f"{image.name}: {error}")
+            if not isinstance(error, NoDoseError):  # as for dose-volume curves: nothing is wrong with the course
+                image_problems.append(f"{image.name}: {error}")
             for case in image_cases:
                 case.end("failed" if isinstance(error, DicomError) else "skipped", str(error))
     out_of_memory = _extract(jobs, client, configuration.radiomics, resources)
@@ -127,7 +130,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     failures = [
         f"{case.structure.roi_name} on {case.image.name}: {case.reason}" for case, _ in jobs if case.status != "ok"
     ]
-    return _outcome(cases, image_problems + failures, out_of_memory, client.environment)
+    return _outcome(cases, asked[0], image_problems + failures, out_of_memory, client.environment)
 
 
 def _cases(course: Course, image: RadiomicsImage, configuration: Configuration) -> list[Case]:
@@ -308,12 +311,17 @@ def _ledger_row(course: Course, case: Case) -> dict[str, object]:
 
 
 def _outcome(
-    cases: Sequence[Case], problems: Sequence[str], out_of_memory: bool, environment: RadiomicsEnvironment
+    cases: Sequence[Case],
+    first: Case,
+    problems: Sequence[str],
+    out_of_memory: bool,
+    environment: RadiomicsEnvironment,
 ) -> Outcome:
     """What the stage says.
 
     Args:
         cases: every structure on every image.
+        first: the first of them that was to be extracted.
         problems: a sentence for each image and structure that should have features and has none.
         out_of_memory: one of them failed for lack of memory.
         environment: what computed.
@@ -327,5 +335,4 @@ def _outcome(
         return partial(f"{len(problems)} without features (see radiomics_ledger), the first: {problems[0]}", **details)
     if problems:
         return failed(f"no features: {problems[0]}", memory_pressure=out_of_memory, **details)
-    refused = next(case for case in cases if case.columns)
-    return skipped(f"no structure can be used, the first: {refused.structure.roi_name}: {refused.reason}", **details)
+    return skipped(f"no structure can be used, the first: {first.structure.roi_name}: {first.reason}", **details)

@@ -28,6 +28,10 @@ class UnsuitableImageError(Exception):
     """Nothing is extracted from an image, although it can be read; the message says why."""
 
 
+class NoDoseError(UnsuitableImageError):
+    """The course has no dose that stands for it."""
+
+
 @dataclass(frozen=True)
 class RadiomicsImage:
     """One image that features are extracted from.
@@ -142,7 +146,7 @@ def _dose(course: Course) -> LoadedImage:
     if not course.files.dose.exists():
         decision = course.description.dose_decision
         reason = f" ({decision.label}{': ' + decision.reason if decision.reason else ''})"
-        raise UnsuitableImageError(f"the course has no dose{reason}")
+        raise NoDoseError(f"the course has no dose{reason}")
     return LoadedImage(read_dose(course.files.dose), "Gy")
 
 
