@@ -104,12 +104,16 @@ def test_time_and_memory_of_every_stage_are_known(output, course):
 def test_status_says_how_long_a_run_will_take_once_every_stage_was_seen(output, course):
     cohort = CohortFiles(output)
     course.files.state("metadata").unlink()
+    others = [other for other in cohort.manifest_courses() if other.key != course.key]
+    for number, other in enumerate(others):
+        state = json.loads(other.files.state("metadata").read_text())
+        other.files.state("metadata").write_text(json.dumps({**state, "seconds": 10.0 + 2 * number}))
     with locked(cohort.lock), locked(course.files.lock("metadata")):
         known = json.loads(call("status", output, "--json").stdout)
         for other in cohort.manifest_courses():
             other.files.state("dvh").unlink()
         unknown = call("status", output)
-    assert known["eta_s"] > 0
+    assert known["eta_s"] == pytest.approx(9.0 + len(others), abs=0.05)  # the mean of 10 s, 12 s, …
     assert "shows when every stage ran once (dvh did not yet)" in unknown.output
     assert f"{course.key} metadata running (process {os.getpid()}" in unknown.output
     assert "to go" not in call("status", output).output
