@@ -250,24 +250,29 @@ def test_one_child_of_six_without_gpu_memory_halves_the_pool_which_recovers(tmp_
     assert "Segmentation: 6/6 (100%)" in caplog.text
 
 
-def peak_of(memory_bytes: int, free: int, tasks: int = 6) -> int:
-    """How many of the tasks ran at once, where each says that it takes `memory_bytes` of `free` bytes."""
-    lock, at_work, peak = threading.Lock(), 0, 0
+class AtWork:
+    """Work that counts how many of it are done at once, and how many were at most."""
 
-    def work(grant):
-        nonlocal at_work, peak
-        with lock:
-            at_work += 1
-            peak = max(peak, at_work)
+    def __init__(self) -> None:
+        self.lock, self.count, self.peak = threading.Lock(), 0, 0
+
+    def __call__(self, grant):
+        with self.lock:
+            self.count += 1
+            self.peak = max(self.peak, self.count)
         time.sleep(0.05)
-        with lock:
-            at_work -= 1
+        with self.lock:
+            self.count -= 1
         return ok()
 
+
+def peak_of(memory_bytes: int, free: int, tasks: int = 6) -> int:
+    """How many of the tasks ran at once, where each says that it takes `memory_bytes` of `free` bytes."""
+    work = AtWork()
     pool = AdaptivePool(budget=4, free_memory=lambda: free)
     outcomes = pool.run([Task(f"{number}", "Work", work, memory_bytes=memory_bytes) for number in range(tasks)])
     assert {outcome.status for outcome in outcomes.values()} == {"ok"}
-    return peak
+    return work.peak
 
 
 @pytest.mark.parametrize(("needed", "peak"), [(1, 4), (25, 4), (33, 3), (50, 2), (51, 1), (1000, 1)])
@@ -276,23 +281,12 @@ def test_tasks_start_only_where_their_memory_is_free_or_nothing_else_runs(needed
 
 
 def test_a_shared_gpu_takes_as_many_tasks_as_its_memory_holds():
-    lock, at_work, peak = threading.Lock(), 0, 0
-
-    def work(grant):
-        nonlocal at_work, peak
-        with lock:
-            at_work += 1
-            peak = max(peak, at_work)
-        time.sleep(0.05)
-        with lock:
-            at_work -= 1
-        return ok()
-
+    work = AtWork()
     pool = AdaptivePool(
         budget=4,
         slots={"gpu": ["gpu:0"] * 3},
         free_memory=lambda: 10**12,
-        free_gpu_memory=lambda device: 10 - 6 * at_work,
+        free_gpu_memory=lambda device: 10 - 6 * work.count,
     )
     pool.run([Task(f"{number}", "Work", work, slots="gpu", gpu_memory_bytes=6) for number in range(4)])
-    assert peak == 1
+    assert work.peak == 1
