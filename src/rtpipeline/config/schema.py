@@ -10,10 +10,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from rtpipeline.config import analysis_defaults
-from rtpipeline.config.dose_metrics import dose_metric
+from rtpipeline.config.values import (
+    AutomaticCount,
+    Count,
+    CountOrZero,
+    Device,
+    DoseMetrics,
+    Fraction,
+    Integer,
+    NotNegative,
+    Number,
+    OneOrMany,
+    PositiveNumber,
+    SuvVariant,
+    Templates,
+    Texts,
+    TimeLimit,
+    WorkerCount,
+)
 
 
 class Section(BaseModel):
@@ -47,67 +64,6 @@ class Section(BaseModel):
             for alias in field.validation_alias.choices
             if alias != name
         }
-
-
-def _automatic(value: Any) -> Any:
-    """`auto` and an empty string mean null (as older configuration files have it)."""
-    return None if isinstance(value, str) and value.strip().lower() in ("", "auto") else value
-
-
-def _no_limit(value: Any) -> Any:
-    """0 seconds mean no limit."""
-    return None if isinstance(value, (int, float)) and not isinstance(value, bool) and value == 0 else value
-
-
-def _device(value: Any) -> Any:
-    """`cuda` is another word for `gpu`, in any case."""
-    if isinstance(value, str):
-        token = value.strip().lower()
-        return {"cuda": "gpu"}.get(token, token)
-    return value
-
-
-def _not_a_switch(value: Any) -> Any:
-    """`true` is not the number 1."""
-    if isinstance(value, bool):
-        raise ValueError("a number is expected, not true or false")
-    return value
-
-
-def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
-    for name in names:
-        dose_metric(name)
-    return names
-
-
-def _one_or_many(value: Any) -> Any:
-    """A single value stands for a list of one."""
-    return (value,) if isinstance(value, (str, int, float)) else value
-
-
-Integer = Annotated[int, BeforeValidator(_not_a_switch)]
-Number = Annotated[float, BeforeValidator(_not_a_switch)]
-Count = Annotated[int, Field(ge=1), BeforeValidator(_not_a_switch)]
-CountOrZero = Annotated[int, Field(ge=0), BeforeValidator(_not_a_switch)]
-AutomaticCount = Annotated[Count | None, BeforeValidator(_automatic)]
-NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_a_switch)]
-PositiveNumber = Annotated[float, Field(gt=0), BeforeValidator(_not_a_switch)]
-Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_a_switch)]
-Seconds = Annotated[float, Field(gt=0), BeforeValidator(_not_a_switch)]
-TimeLimit = Annotated[Seconds | None, BeforeValidator(_no_limit)]
-Device = Annotated[Literal["gpu", "cpu", "mps"], BeforeValidator(_device)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
-SuvVariant = Literal["body_weight", "lean_body_mass_james", "lean_body_mass_janmahasatian", "body_surface_area"]
-DoseMetrics = Annotated[Texts, AfterValidator(_known_metrics)]
-
-
-Templates = Annotated[
-    tuple[Literal["by_region", "pelvis", "thorax", "abdomen", "head_neck", "brain"], ...], BeforeValidator(_one_or_many)
-]
-
-
-WorkerCount = Annotated[AutomaticCount, Field(validation_alias=AliasChoices("max_workers", "workers"))]
-"""`max_workers`, or its older name `workers`; `max_workers` wins where both are given."""
 
 
 class SchedulerSection(Section):
@@ -317,9 +273,7 @@ class RadiomicsSection(Section):
     """PyRadiomics parameter file for MR; null: the packaged one."""
     pet_params_file: Path | None = None
     """PyRadiomics parameter file for PET; null: the packaged one."""
-    suv_variants: Annotated[tuple[SuvVariant, ...], Field(min_length=1), BeforeValidator(_one_or_many)] = (
-        "body_weight",
-    )
+    suv_variants: Annotated[tuple[SuvVariant, ...], Field(min_length=1), OneOrMany] = ("body_weight",)
     """What the SUV of PET are normalised by, a row for each: `body_weight`, `lean_body_mass_james`,
     `lean_body_mass_janmahasatian`, `body_surface_area` (Du Bois)."""
     dose: bool = False
@@ -352,9 +306,9 @@ class SegmentationPerturbationSection(Section):
     ] = "volume"
     """`volume` changes volumes only; `mild`, `standard`, `aggressive` have 12, 81, 315 states (older name of the key:
     `intensity`). `zwanenburg` has 72: rotation, shift below a voxel, estimated noise, volume, supervoxel contours."""
-    small_volume_changes: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] = (-0.15, 0.0, 0.15)
+    small_volume_changes: Annotated[tuple[Number, ...], OneOrMany] = (-0.15, 0.0, 0.15)
     """Relative changes of volume."""
-    large_volume_changes: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] | None = None
+    large_volume_changes: Annotated[tuple[Number, ...], OneOrMany] | None = None
     """Larger changes of volume of the profile `aggressive`; null: the profile's."""
     max_translation_mm: NotNegative | None = None
     """Largest translation in millimetres; null: the profile's."""
@@ -362,11 +316,11 @@ class SegmentationPerturbationSection(Section):
     """Randomised contours; null: the profile's."""
     contour_randomization_mm: NotNegative | None = None
     """Size of the contour randomisation in millimetres; null: half of the translation."""
-    noise_levels: Annotated[tuple[NotNegative, ...], BeforeValidator(_one_or_many)] | None = None
+    noise_levels: Annotated[tuple[NotNegative, ...], OneOrMany] | None = None
     """Standard deviations of the added Gaussian noise in the image's unit (HU for CT); null: the profile's."""
-    rotation_angles_deg: Annotated[tuple[Number, ...], BeforeValidator(_one_or_many)] | None = None
+    rotation_angles_deg: Annotated[tuple[Number, ...], OneOrMany] | None = None
     """`zwanenburg`: rotations in the image's plane in degrees, with 0; null: 0, -6, 6."""
-    grid_shifts_voxels: Annotated[tuple[Fraction, ...], BeforeValidator(_one_or_many)] | None = None
+    grid_shifts_voxels: Annotated[tuple[Fraction, ...], OneOrMany] | None = None
     """`zwanenburg`: shifts of the resampled grid in its voxels, with 0; null: 0, 0.25."""
     n_estimated_noise_realizations: CountOrZero | None = None
     """`zwanenburg`: draws of noise as strong as the image's own, beside the image without; null: 1."""
@@ -455,9 +409,7 @@ class RobustnessSection(Section):
 
     enabled: bool = True
     """Run the stage."""
-    modes: Annotated[tuple[Literal["segmentation_perturbation"], ...], BeforeValidator(_one_or_many)] = (
-        "segmentation_perturbation",
-    )
+    modes: Annotated[tuple[Literal["segmentation_perturbation"], ...], OneOrMany] = ("segmentation_perturbation",)
     """What is perturbed."""
     base_seed: Integer = 42
     """Seed of all random draws."""
