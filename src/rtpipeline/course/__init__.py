@@ -1,0 +1,36 @@
+"""What a course is, and where each of its files lives: the only room that knows file names."""
+
+from rtpipeline.course.cohort_files import CohortFiles
+from rtpipeline.course.course import Course, CourseError
+from rtpipeline.course.course_files import CourseFiles
+from rtpipeline.course.description import (
+    CT_KEY,
+    CourseDescription,
+    Dose,
+    DoseDecision,
+    ImageSeries,
+    NamedSegment,
+    Plan,
+    Prescription,
+    SegmentationObject,
+    StructureSet,
+    TargetPrescription,
+)
+
+__all__ = [
+    "CT_KEY",
+    "CohortFiles",
+    "Course",
+    "CourseDescription",
+    "CourseError",
+    "CourseFiles",
+    "Dose",
+    "DoseDecision",
+    "ImageSeries",
+    "NamedSegment",
+    "Plan",
+    "Prescription",
+    "SegmentationObject",
+    "StructureSet",
+    "TargetPrescription",
+]
