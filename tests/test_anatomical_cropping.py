@@ -16,7 +16,7 @@ from dicom_files import direction_of
 from painted_course import LABELS, Phantom, configuration, make_course, resources
 from rtpipeline import anatomical_cropping
 from rtpipeline.anatomical_cropping import REGIONS, crop_range, structure_extents
-from rtpipeline.config.schema import CroppingSection
+from rtpipeline.config import CroppingSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtstruct import RoiToWrite, read_structure_set, write_structure_set

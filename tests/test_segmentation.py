@@ -39,7 +39,7 @@ import pytest
 
 from painted_course import LABELS, Phantom, configuration, make_course, phantom, publish, resources
 from rtpipeline import auto_rtstruct, segmentation
-from rtpipeline.config.schema import SegmentationSection
+from rtpipeline.config import SegmentationSection
 from rtpipeline.course import Course, CourseFiles
 from rtpipeline.demo.phantom_codes import ORGAN_HU
 from rtpipeline.demo.tiny_weights import write_tiny_weights

@@ -16,8 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import ndimage
 
-from rtpipeline.config import Configuration
-from rtpipeline.config.schema import CroppingSection
+from rtpipeline.config import Configuration, CroppingSection
 from rtpipeline.course import CT_KEY, Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import SeriesGeometry, load_image, read_geometry

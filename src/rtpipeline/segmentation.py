@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rtpipeline.config import Configuration
-from rtpipeline.config.schema import SegmentationSection
+from rtpipeline.config import Configuration, SegmentationSection
 from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.imaging.grid import Grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtpipeline.config.schema import PostprocessingSection
+from rtpipeline.config import PostprocessingSection
 from rtpipeline.inference.postprocessing import Cleaning, cleaned, configured_cleaning
 
 

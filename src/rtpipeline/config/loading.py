@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rtpipeline.config.schema import Configuration, Section
+from rtpipeline.config.schema import Configuration
+from rtpipeline.config.section import Section
 
 _log = logging.getLogger("rtpipeline")
 

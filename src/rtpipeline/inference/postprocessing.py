@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from rtpipeline.config.schema import PostprocessingSection
+from rtpipeline.config import PostprocessingSection
 from rtpipeline.imaging.mask import bounding_box
 
 Labels = NDArray[np.uint8]

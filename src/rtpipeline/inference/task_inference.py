@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rtpipeline.config.schema import SegmentationSection
+from rtpipeline.config import SegmentationSection
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.inference.children import TotalSegmentatorProcess, ask
 from rtpipeline.inference.images import PreparedImage
