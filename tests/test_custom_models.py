@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +62,15 @@ def _run(
     weights: Path | None = None,
     device: str = "cpu",
     threads: int = 2,
+    cpu_fallback: bool = False,
     **options: Any,
 ) -> Outcome:
     section = {"enabled": True, "root": root, **options}
     staging = course.files.folder / "staging"
     given = resources(course.files.folder, children, staging=staging, device=device, threads=threads)
-    settings = configuration(custom_models=section, segmentation={"weights": weights})
+    settings = configuration(
+        custom_models=section, segmentation={"weights": weights, "allow_cpu_fallback": cpu_fallback}
+    )
     outcome = custom_models.run(course, settings, given)
     publish(given.staging, course.files.folder)
     return outcome
@@ -242,6 +248,41 @@ def test_device_and_threads_reach_nnunet(tmp_path: Path, root: Path) -> None:
     )
     assert {child.environ()[name] for name in ("MKL_NUM_THREADS", "nnUNet_def_n_proc")} == {"1"}
     children.close()
+
+
+class _TooSmallGpu(ChildProcesses):
+    """Children on a GPU are ended as the kernel ends a process for which memory does not suffice."""
+
+    @contextmanager
+    def borrow(self, key: str, start: Callable[[], Any]) -> Iterator[Any]:
+        with super().borrow(key, start) as child:
+            if "gpu" in key:
+                os.killpg(child.pid, signal.SIGKILL)
+            yield child
+
+
+@pytest.mark.parametrize("task_of_totalsegmentator", [False, True])
+def test_where_the_gpus_memory_does_not_suffice_the_cpu_takes_over_if_it_may(
+    tmp_path: Path, root: Path, weights: Path, task_of_totalsegmentator: bool
+) -> None:
+    painted = phantom(planes=20)
+    if task_of_totalsegmentator:
+        root = tmp_path / "models"
+        task = {"task": "total", "predict_args": "--fast", "label_order": list(ORGANS)}
+        _describe(root / "three", nnunet={"interface": "totalsegmentator", "networks": [task]})
+    course = make_course(tmp_path / "course", painted)
+    children = _TooSmallGpu()
+    refused = _run(course, root, children, weights, device="gpu:0")
+    assert (refused.status, refused.memory_pressure) == ("failed", True)
+    assert not course.files.custom_model_segmentation("three").exists()
+    outcome = _run(course, root, children, weights, device="gpu:0", cpu_fallback=True)
+    children.close()
+    assert outcome.status == "ok", outcome.reason
+    result = outcome.details["inferences"]["three"]
+    assert (result["device"], result["out_of_memory_on"]) == ("cpu", ["gpu:0"])
+    values = read_nifti(course.files.custom_model_segmentation("three")).values
+    for label, name in enumerate(ORGANS, start=1):
+        np.testing.assert_array_equal(values == label, painted.organs == LABELS[name])
 
 
 def test_a_time_limit_ends_the_model(tmp_path: Path, root: Path) -> None:

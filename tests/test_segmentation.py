@@ -295,22 +295,32 @@ def test_missing_weights_are_one_clear_message_and_nothing_is_started(tmp_path: 
         assert word in outcome.reason
     assert not course.files.nifti.exists()
     section = {"weights": tmp_path / "nowhere", "fast": True, "mr": False}
-    assert segmentation.missing_weights(configuration(segmentation=section)) == [outcome.reason]
+    assert _missing(section)[0] == outcome.reason
 
 
-def test_weights_that_are_there_are_not_missing(weights: Path) -> None:
-    settings = configuration(segmentation={"weights": weights, "fast": True})
-    assert segmentation.missing_weights(settings) == []
-    assert [folder.name[:10] for folder in segmentation.weight_folders(settings)] == ["Dataset297", "Dataset852"]
-    full = segmentation.missing_weights(configuration(segmentation={"weights": weights}))
-    assert len(full) == 1
-    assert "total_mr, which only MR series need" in full[0]
+def _missing(section: dict[str, Any]) -> list[str]:
+    needed = segmentation.needed_tasks(configuration(segmentation=section))
+    return [task.message for task in needed if task.missing]
+
+
+def test_weights_that_are_there_are_not_missing(tmp_path: Path, weights: Path) -> None:
+    section = {"weights": weights, "fast": True}
+    assert _missing(section) == []
+    folders = segmentation.weight_folders(configuration(segmentation=section))
+    assert [folder.name[:10] for folder in folders] == ["Dataset297", "Dataset300", "Dataset852"]
+    (full,) = _missing({"weights": weights})
+    assert "task total_mr (datasets 850, 851)" in full
+    assert "without which MR series are not segmented" in full
+    shutil.copytree(weights, tmp_path / "weights", ignore=shutil.ignore_patterns("Dataset300*"))
+    (body,) = _missing({"weights": tmp_path / "weights", "fast": True})
+    assert "task body (fast) (datasets 300)" in body
+    assert "without which cone-beam CTs are segmented in the whole image" in body
 
 
 def test_an_unknown_task_is_refused_with_the_names_of_the_known_ones(tmp_path: Path) -> None:
     settings = configuration(segmentation={"extra_models": ["lung_vessel"]})
     with pytest.raises(StageError, match=r"no task lung_vessel;.*lung_vessels"):
-        segmentation.missing_weights(settings)
+        segmentation.needed_tasks(settings)
 
 
 def test_missing_extra_weights_leave_the_rest(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
@@ -479,7 +489,7 @@ def test_an_earlier_result_that_is_not_what_it_was_is_made_again(
 
 def test_a_subset_of_structures_is_checked_and_honoured(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
     with pytest.raises(StageError, match="no task has livr"):
-        segmentation.missing_weights(configuration(segmentation={"roi_subset": ["livr"]}))
+        segmentation.needed_tasks(configuration(segmentation={"roi_subset": ["livr"]}))
     painted = phantom()
     course = make_course(tmp_path, painted)
     outcome = _segment(course, weights, warm, roi_subset=["liver", "heart"])
@@ -488,7 +498,9 @@ def test_a_subset_of_structures_is_checked_and_honoured(tmp_path: Path, weights:
     np.testing.assert_array_equal(_labels(course), np.where(wanted, painted.organs, 0))
 
 
-def test_a_cone_beam_ct_is_segmented_in_the_body_alone(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+def test_a_cone_beam_ct_is_segmented_in_the_body_alone(
+    tmp_path: Path, weights: Path, warm: ChildProcesses, caplog: pytest.LogCaptureFixture
+) -> None:
     painted = phantom()
     course = make_course(tmp_path, painted, ct_class="cone_beam_ct")
     outcome = _segment(course, weights, warm)
@@ -496,9 +508,11 @@ def test_a_cone_beam_ct_is_segmented_in_the_body_alone(tmp_path: Path, weights: 
     label_map = json.loads(CourseFiles.label_map(course.files.segmentation("CT", "total")).read_text())
     assert label_map["options"]["body_only"] is True
     np.testing.assert_array_equal(_labels(course), painted.organs)
+    assert "datasets 300" not in caplog.text
     without = tmp_path / "weights"
     shutil.copytree(weights, without, ignore=shutil.ignore_patterns("Dataset300*"))
     assert _segment(course, without, warm).status == "ok"
+    assert "datasets 300" in caplog.text
     label_map = json.loads(CourseFiles.label_map(course.files.segmentation("CT", "total")).read_text())
     assert label_map["options"]["body_only"] is False
 

@@ -12,7 +12,7 @@ from rtpipeline.config import Configuration
 from rtpipeline.course import CT_KEY, Course, CourseFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.inference.body_regions import regions_shown, why_not
-from rtpipeline.inference.children import ask, start_nnunet
+from rtpipeline.inference.children import ask, first_that_fits, start_nnunet
 from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
 from rtpipeline.inference.label_volumes import (
     copy_stored,
@@ -32,7 +32,7 @@ from rtpipeline.inference.model_tasks import TaskLayer, named_tasks
 from rtpipeline.inference.postprocessing import Labels, cleaned, configured_cleaning
 from rtpipeline.inference.predictor import package_versions, weights_digest
 from rtpipeline.inference.task_inference import infer_task
-from rtpipeline.inference.tasks import TaskOptions, weights_folder
+from rtpipeline.inference.tasks import NeededTask, weights_folder
 from rtpipeline.outcome import Outcome, StageError, failed, ok, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
@@ -52,7 +52,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     ct = course.description.planning_ct
     if ct is None:
         return skipped("the course has no planning CT")
-    models, problems = _models(configuration)
+    models, problems = usable_models(configuration)
     if not models and not problems:
         return skipped(f"no model below {section.root} is enabled")
     models, gated = _that_fit(models, regions_shown(course.files.body_regions))
@@ -104,26 +104,28 @@ def model_inputs(configuration: Configuration) -> tuple[Path, ...]:
 def unusable_models(configuration: Configuration) -> list[str]:
     """One sentence for each model that cannot be used."""
     try:
-        return _models(configuration)[1]
+        return usable_models(configuration)[1]
     except StageError as error:
         return [error.reason]
 
 
-def tasks_of_models(configuration: Configuration) -> list[tuple[TaskOptions, Path]]:
-    """The tasks of TotalSegmentator that enabled models name, and the folder of each one's weights.
+def tasks_of_models(configuration: Configuration) -> list[NeededTask]:
+    """The tasks of TotalSegmentator that the enabled models which are asked for name.
 
     Raises:
-        StageError: a model's file cannot be used.
+        StageError: the root is not a folder, an asked name is nowhere, or a model's file cannot be used.
     """
-    section = configuration.custom_models
-    tasks = []
-    for file in model_files(section.root.absolute()) if section.enabled else ():
+    described, problems = _asked_for(configuration)
+    tasks: list[NeededTask] = []
+    for file, model in described:
         try:
-            described = read_model_file(file)
-            if described.enabled:
-                tasks += named_tasks(file, described, weights_folder(configuration.segmentation.weights))
+            named = named_tasks(file, model, weights_folder(configuration.segmentation.weights))
         except CustomModelError as error:
-            raise StageError(str(error)) from error
+            problems.append(str(error))
+        else:
+            tasks += [NeededTask(task, weights, f"model {model.name} cannot be used") for task, weights in named]
+    if problems:
+        raise StageError("; ".join(problems))
     return tasks
 
 
@@ -134,8 +136,24 @@ def _that_fit(models: list[CustomModel], shown: dict[str, Any] | None) -> tuple[
     return [model for model in models if not reasons[model.name]], gated
 
 
-def _models(configuration: Configuration) -> tuple[list[CustomModel], list[str]]:
+def usable_models(configuration: Configuration) -> tuple[list[CustomModel], list[str]]:
     """The enabled models that are asked for, and one sentence for each that cannot be used.
+
+    Raises:
+        StageError: the root is not a folder, or an asked name is nowhere.
+    """
+    described, problems = _asked_for(configuration)
+    models: list[CustomModel] = []
+    for file, model in described:
+        try:
+            models.append(_unlike(models, file, ready_model(file, model, configuration.segmentation.weights)))
+        except CustomModelError as error:
+            problems.append(str(error))
+    return models, problems
+
+
+def _asked_for(configuration: Configuration) -> tuple[list[tuple[Path, CustomModelFile]], list[str]]:
+    """The files and contents of the enabled models that are asked for, and one sentence for each unreadable file.
 
     Raises:
         StageError: the root is not a folder, or an asked name is nowhere.
@@ -151,27 +169,21 @@ def _models(configuration: Configuration) -> tuple[list[CustomModel], list[str]]
         except CustomModelError as error:
             problems.append(str(error))
     names = {model.name.lower() for _, model in described}
-    unknown = [name for name in section.models if name.lower() not in names]
-    if unknown and not problems:
-        raise StageError(
+    if unknown := [name for name in section.models if name.lower() not in names]:
+        message = (
             f"custom_models.models: {', '.join(unknown)} is not below {section.root.absolute()}; "
             f"there are: {', '.join(sorted(names)) or 'none'}"
         )
+        if not problems:
+            raise StageError(message)
+        problems.append(message)
     wanted = {name.lower() for name in section.models} or names
-    models: list[CustomModel] = []
-    for file, model in described:
-        if not model.enabled or model.name.lower() not in wanted:
-            continue
-        try:
-            models.append(_unlike(models, ready_model(file, model, configuration.segmentation.weights)))
-        except CustomModelError as error:
-            problems.append(str(error))
-    return models, problems
+    return [(file, model) for file, model in described if model.enabled and model.name.lower() in wanted], problems
 
 
-def _unlike(models: list[CustomModel], model: CustomModel) -> CustomModel:
+def _unlike(models: list[CustomModel], file: Path, model: CustomModel) -> CustomModel:
     if any(other.name.lower() == model.name.lower() for other in models):
-        raise CustomModelError(f"two models are called {model.name}; the second is left out")
+        raise CustomModelError(f"{file}: two models are called {model.name}; this one is left out")
     return model
 
 
@@ -205,7 +217,9 @@ def _segmented(
         overlaps.update(_paint(painted, model, layer, labels))
     reply = {**reply, "weights_digest": weights_digest(model.folders, {})}
     structures = write_labels(target, image, painted, {**facts, "voxels_taken": dict(overlaps)}, reply, cleaning)
-    return {"seconds": round(seconds, 3), "device": reply["device"], "structures": structures}
+    result = {"seconds": round(seconds, 3), "device": reply["device"], "structures": structures}
+    tried = dict.fromkeys(way for answer, _ in inferred.values() for way in answer.get("out_of_memory_on", ()))
+    return {**result, "out_of_memory_on": list(tried)} if tried else result
 
 
 def _same_model(earlier: Message, model: CustomModel) -> bool:
@@ -286,7 +300,10 @@ def _infer_networks(
     configuration: Configuration,
     resources: Resources,
 ) -> Message:
-    """Run the networks of a layer in a warm nnU-Net."""
+    """Run the networks of a layer in a warm nnU-Net, on the CPU where the GPU's memory ran out and that is allowed.
+
+    nnU-Net itself keeps its results in main memory where the GPU's does not suffice for them.
+    """
     limit = configuration.segmentation.thread_limit or resources.threads
     request: Message = {
         "image": str(image.file),
@@ -295,14 +312,22 @@ def _infer_networks(
         "networks": [{"model_folder": str(network.folder), **network.options()} for network in layer.networks],
         "keep_largest": [list(labels) for labels in layer.keep_largest],
         "orientation": model.orientation,
-        "device": resources.device,
         "threads": min(resources.threads, limit),
     }
 
-    def start() -> WorkerProcess:
-        return start_nnunet(request["threads"], resources.logs, resources.device, resources.logger)
+    def ask_in_this_way(way: Message) -> Message:
+        device = way["device"]
 
-    return ask("nnunet", start, request, configuration.custom_models.timeout_s, resources)
+        def start() -> WorkerProcess:
+            return start_nnunet(request["threads"], resources.logs, device, resources.logger)
+
+        timeout_s = configuration.custom_models.timeout_s
+        return ask("nnunet", start, {**request, **way}, timeout_s, resources, device)
+
+    devices = [resources.device]
+    if configuration.segmentation.allow_cpu_fallback and resources.device != "cpu":
+        devices.append("cpu")
+    return first_that_fits(model.name, [{"device": device} for device in devices], ask_in_this_way, resources)
 
 
 def _facts(model: CustomModel) -> dict[str, Any]:

@@ -28,7 +28,9 @@ from rtpipeline.inference.postprocessing import Cleaning, configured_cleaning
 from rtpipeline.inference.predictor import package_versions, weights_digest
 from rtpipeline.inference.task_inference import infer_task
 from rtpipeline.inference.tasks import (
+    FIND_THE_BODY,
     TASKS,
+    NeededTask,
     TaskOptions,
     dataset_folder,
     labels_of,
@@ -102,8 +104,10 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     weights = weights_folder(configuration.segmentation.weights)
     done = _Account()
     for image, image_jobs in _by_image(jobs):
+        if image.series_class == CONE_BEAM and any(job.task != job.task.within_the_body() for job in image_jobs):
+            resources.logger.warning("%s: %s", image.key, _find_the_body(weights).message)
         runnable = [job for job in image_jobs if not missing_models(weights, job.task)]
-        done.problems += [_missing_message(weights, job.task) for job in image_jobs if job not in runnable]
+        done.problems += [_needed(job.task, weights).message for job in image_jobs if job not in runnable]
         if not runnable:
             continue
         try:
@@ -128,25 +132,37 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     return done.outcome()
 
 
-def missing_weights(configuration: Configuration) -> list[str]:
-    """One sentence for each configured task whose weights are not there (those for MR only matter to MR series).
+def needed_tasks(configuration: Configuration) -> list[NeededTask]:
+    """The configured tasks, and the task that finds the body in a cone-beam CT.
 
     Raises:
         StageError: the configuration names a task that does not exist.
     """
     weights = weights_folder(configuration.segmentation.weights)
     tasks = configured_tasks(configuration.segmentation)
-    return [_missing_message(weights, task) for task in tasks if missing_models(weights, task)]
+    needed = [_needed(task, weights) for task in tasks]
+    if any(task.within_the_body() != task for task in tasks):
+        needed.append(_find_the_body(weights))
+    return needed
+
+
+def _find_the_body(weights: Path) -> NeededTask:
+    return NeededTask(FIND_THE_BODY, weights, "cone-beam CTs are segmented in the whole image", sometimes=True)
+
+
+def _needed(task: TaskOptions, weights: Path) -> NeededTask:
+    mr = TASKS[task.task].modality == "MR"
+    return NeededTask(task, weights, "MR series are not segmented" if mr else "", sometimes=mr)
 
 
 def weight_folders(configuration: Configuration) -> tuple[Path, ...]:
-    """The folder of every nnU-Net dataset that the configured tasks load; where it is missing, where it would be.
+    """The folder of every nnU-Net dataset that the stage may load; where it is missing, where it would be.
 
     Raises:
         StageError: the configuration names a task that does not exist.
     """
     weights = weights_folder(configuration.segmentation.weights)
-    models = sorted({model for task in configured_tasks(configuration.segmentation) for model in task.models})
+    models = sorted({model for needed in needed_tasks(configuration) for model in needed.task.models})
     return tuple(dataset_folder(weights, model) or weights / f"Dataset{model:03d}" for model in models)
 
 
@@ -312,14 +328,3 @@ def _write_body_regions(course: Course, weights: Path, resources: Resources) -> 
     files.body_regions.parent.mkdir(parents=True, exist_ok=True)
     classified = phase_and_modality(course.files.body_regions, files, weights, resources)
     files.body_regions.write_text(json.dumps(account(label_map, classified), indent=1) + "\n", encoding="utf-8")
-
-
-def _missing_message(weights: Path, task: TaskOptions) -> str:
-    models = ", ".join(str(model) for model in missing_models(weights, task))
-    variant = f"{task.task} (fast)" if task.fast else task.task
-    if TASKS[task.task].modality == "MR":
-        variant += ", which only MR series need,"
-    return (
-        f"weights of task {variant} (datasets {models}) are not in {weights}; run `rtpipeline weights` where there is "
-        "a network, or name the folder that has them with segmentation.weights"
-    )

@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 
 import rtpipeline
 from rtpipeline.cli.doctor import disk_check, memory_check, packages_check, shared_memory_check, torch_check
+from rtpipeline.cli.environment_checks import weights_checks
+from rtpipeline.config import load_configuration
 
 
 def doctor(python: Path, folder: Path, *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -88,6 +90,18 @@ def test_finds_missing_weights_and_environment(tmp_path: Path) -> None:
     assert "rtpipeline weights" in checks["TotalSegmentator weights"]["fix"]
     assert checks["radiomics environment"]["status"] == "problem"
     assert checks["radiomics environment"]["fix"]
+
+
+def test_weights_that_only_some_images_need_are_a_note(tmp_path: Path) -> None:
+    settings = {"segmentation.fast": True, "segmentation.weights": tmp_path}
+    for dataset in (297, 300, 852):
+        (missing,) = weights_checks(load_configuration(overrides=settings))
+        assert missing.status == ("problem" if dataset == 297 else "note")
+        assert f"datasets {dataset}" in missing.detail
+        (tmp_path / f"Dataset{dataset}_x").mkdir()
+    assert [(check.status, check.detail) for check in weights_checks(load_configuration(overrides=settings))] == [
+        ("ok", str(tmp_path))
+    ]
 
 
 @pytest.mark.radiomics_environment

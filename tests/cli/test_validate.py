@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rtpipeline.cli.validate import custom_model_checks, input_check, output_check
 from rtpipeline.config import load_configuration
@@ -33,7 +34,7 @@ def test_named_files_and_folders(tmp_path: Path) -> None:
     code, checks, _ = validate(tmp_path, "--dicom-root", str(tmp_path / "nowhere"))
     assert code == 1
     wrong = {name for name, check in checks.items() if check["status"] == "problem"}
-    assert wrong >= {"DICOM root", "custom_structures", "custom_models.root"}
+    assert wrong >= {"DICOM root", "custom_structures", "custom_models"}
     assert not list(tmp_path.glob("Output*")), "nothing is written"
 
 
@@ -57,8 +58,15 @@ def test_custom_models(tmp_path: Path) -> None:
     assert (ready.status, ready.detail) == ("ok", "my_model: GTV, lymph_nodes")
 
     named = load_configuration(overrides={**overrides, "custom_models.models": ("other",)})
-    (absent,) = (check for check in custom_model_checks(named) if check.status == "problem")
+    (absent,) = custom_model_checks(named)
+    assert absent.status == "problem"
     assert "other" in absent.detail
+    (tmp_path / "models" / "copy").symlink_to(folder)
+    called = {"name": "my_model", **yaml.safe_load(example.read_text(encoding="utf-8"))}
+    (folder / "custom_model.yaml").write_text(yaml.safe_dump(called), encoding="utf-8")
+    first, second = custom_model_checks(load_configuration(overrides=overrides))
+    assert (first.status, second.status) == ("ok", "problem")
+    assert "two models are called my_model" in second.detail
 
 
 @pytest.mark.real_data

@@ -37,6 +37,15 @@ def test_without_a_network_it_says_what_to_do(tmp_path: Path) -> None:
     assert "copy its folder" in ended.stderr
 
 
+def test_what_cone_beam_ct_needs_is_fetched_too(tmp_path: Path) -> None:
+    write_tiny_weights(tmp_path / "weights")
+    (body,) = (tmp_path / "weights").glob("Dataset300*")
+    body.rename(tmp_path / "elsewhere")
+    ended = weights(tmp_path, "--totalseg-fast", "--totalseg-weights", str(tmp_path / "weights"))
+    assert ended.returncode == 1
+    assert "dataset 300 (1 of 1)" in ended.stdout
+
+
 def test_tasks_of_custom_models_are_fetched_too(tmp_path: Path) -> None:
     write_tiny_weights(tmp_path / "weights")
     (tmp_path / "models" / "vessels").mkdir(parents=True)

@@ -13,13 +13,12 @@ from dataclasses import asdict
 
 import typer
 
-from rtpipeline.cli.checks import Check
+from rtpipeline.cli.checks import Check, CheckStatus
 from rtpipeline.cli.console import configuration_from
 from rtpipeline.config import Configuration
-from rtpipeline.inference.tasks import weights_folder
 from rtpipeline.outcome import StageError
+from rtpipeline.pipeline.weights import needed_tasks
 from rtpipeline.radiomics_conda import find_radiomics_python
-from rtpipeline.segmentation import missing_weights
 
 
 def environment_checks(configuration: Configuration) -> list[Check]:
@@ -27,9 +26,7 @@ def environment_checks(configuration: Configuration) -> list[Check]:
     checks = []
     if configuration.radiomics.enabled or configuration.radiomics_robustness.enabled:
         checks.append(radiomics_check(configuration))
-    if configuration.segmentation.enabled:
-        checks.append(weights_check(configuration))
-    return checks
+    return [*checks, *weights_checks(configuration)]
 
 
 def radiomics_check(configuration: Configuration) -> Check:
@@ -41,25 +38,19 @@ def radiomics_check(configuration: Configuration) -> Check:
         return Check("radiomics environment", "problem", detail, fix)
 
 
-def weights_check(configuration: Configuration) -> Check:
-    """The weights of every TotalSegmentator task that the configuration asks for; MR's matter only to MR series."""
+def weights_checks(configuration: Configuration) -> list[Check]:
+    """The weights of TotalSegmentator's tasks, if any is needed; those that only some images need may be missing."""
     name = "TotalSegmentator weights"
-    section = configuration.segmentation
-    without_mr = configuration.model_copy(update={"segmentation": section.model_copy(update={"mr": False})})
     try:
-        missing, missing_without_mr = missing_weights(configuration), missing_weights(without_mr)
+        tasks = needed_tasks(configuration)
     except StageError as error:
-        return Check(name, "problem", error.reason, "correct segmentation.extra_models")
-    if missing_without_mr:
-        return Check(name, "problem", *_detail_and_fix(missing))
-    if missing:
-        return Check(name, "note", *_detail_and_fix(missing))
-    return Check(name, "ok", str(weights_folder(section.weights)))
-
-
-def _detail_and_fix(messages: list[str]) -> tuple[str, str]:
-    details, _, fixes = zip(*(message.partition("; ") for message in messages), strict=True)
-    return "; ".join(details), fixes[0]
+        return [Check(name, "problem", error.reason, "correct the configuration")]
+    if missing := [task for task in tasks if task.missing]:
+        status: CheckStatus = "note" if all(task.sometimes for task in missing) else "problem"
+        details, _, fixes = zip(*(task.message.partition("; ") for task in missing), strict=True)
+        return [Check(name, status, "; ".join(details), fixes[0])]
+    places = dict.fromkeys(str(task.weights) for task in tasks)
+    return [Check(name, "ok", ", ".join(places))] if places else []
 
 
 if __name__ == "__main__":

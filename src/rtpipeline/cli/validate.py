@@ -13,9 +13,8 @@ from rtpipeline.cli.doctor import packages_check
 from rtpipeline.cli.environment_checks import environment_checks
 from rtpipeline.cli.flags import Config, DicomRoot, Json, OutDir
 from rtpipeline.config import Configuration
+from rtpipeline.custom_models import usable_models
 from rtpipeline.custom_structures import load_custom_structures
-from rtpipeline.inference.model_description import CustomModelError, model_files, read_model_file
-from rtpipeline.inference.model_folders import ready_model
 from rtpipeline.outcome import StageError
 
 _CUSTOM_STRUCTURES_HELP = "docs/how-to/custom_structures.md"
@@ -111,26 +110,21 @@ def custom_structure_checks(file: Path | None) -> Iterator[Check]:
 
 
 def custom_model_checks(configuration: Configuration) -> Iterator[Check]:
-    """Every enabled custom model: its file understood, its weights there, its labels those of the training."""
+    """Every custom model that a run would use: its file understood, its weights there, its labels those of training."""
     section = configuration.custom_models
     if not section.enabled:
         return
-    if not section.root.is_dir():
-        yield Check("custom_models.root", "problem", f"{section.root} is not there", "correct custom_models.root")
+    try:
+        models, problems = usable_models(configuration)
+    except StageError as error:
+        yield Check("custom_models", "problem", error.reason, "correct custom_models.root or custom_models.models")
         return
-    names = []
-    for file in model_files(section.root):
-        try:
-            described = read_model_file(file)
-            names.append(described.name.lower())
-            if described.enabled:
-                model = ready_model(file, described, configuration.segmentation.weights)
-                yield Check("custom model", "ok", f"{model.name}: {', '.join(model.labels)}")
-        except CustomModelError as error:
-            yield Check("custom model", "problem", str(error), f"correct the file; see {_CUSTOM_MODELS_HELP}")
-    absent = [name for name in section.models if name.lower() not in names]
-    if absent or not names:
-        detail = f"{section.root}: no custom_model.yaml for {', '.join(absent) or 'any model'}"
+    for model in models:
+        yield Check("custom model", "ok", f"{model.name}: {', '.join(model.labels)}")
+    for problem in problems:
+        yield Check("custom model", "problem", problem, f"correct it; see {_CUSTOM_MODELS_HELP}")
+    if not models and not problems:
+        detail = f"{section.root}: no enabled custom_model.yaml"
         yield Check("custom_models", "problem", detail, f"one folder per model; see {_CUSTOM_MODELS_HELP}")
 
 

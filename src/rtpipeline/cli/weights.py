@@ -10,9 +10,7 @@ import typer
 
 from rtpipeline.cli.console import EXIT_FAILED, configuration_from, explained_errors
 from rtpipeline.cli.flags import Config, TotalsegFast, TotalsegWeights
-from rtpipeline.custom_models import tasks_of_models
-from rtpipeline.inference.tasks import missing_models, weights_folder
-from rtpipeline.segmentation import configured_tasks
+from rtpipeline.pipeline.weights import needed_tasks
 
 _FETCH = (
     "import sys; from totalsegmentator.libs import download_pretrained_weights;"
@@ -28,11 +26,9 @@ def command(
     """Fetch the weights of every TotalSegmentator task that the configuration or a custom model asks for."""
     flags = {"segmentation.weights": totalseg_weights, "segmentation.fast": True if totalseg_fast else None}
     configuration, _ = configuration_from(config or [], flags, os.environ)
-    folder = weights_folder(configuration.segmentation.weights)
     with explained_errors():
-        tasks = [(task, folder) for task in configured_tasks(configuration.segmentation)]
-        tasks += tasks_of_models(configuration)
-    missing = sorted({(model, place) for task, place in tasks for model in missing_models(place, task)})
+        tasks = needed_tasks(configuration)
+    missing = sorted({(model, task.weights) for task in tasks for model in task.missing})
     for number, (model, place) in enumerate(missing, start=1):
         typer.echo(f"dataset {model} ({number} of {len(missing)}) to {place}")
         variables = {**os.environ, "TOTALSEG_WEIGHTS_PATH": str(place)}
@@ -44,6 +40,8 @@ def command(
                 err=True,
             )
             raise typer.Exit(EXIT_FAILED)
-    for place in dict.fromkeys(place for _, place in tasks):
-        names = dict.fromkeys(task.task for task, folder_of_task in tasks if folder_of_task == place)
+    for place in dict.fromkeys(task.weights for task in tasks):
+        names = dict.fromkeys(needed.task.task for needed in tasks if needed.weights == place)
         typer.echo(f"the weights of {', '.join(names)} are in {place}")
+    if not tasks:
+        typer.echo("the configuration needs no weights of TotalSegmentator")

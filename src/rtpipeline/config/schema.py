@@ -124,7 +124,7 @@ class SegmentationSection(Section):
     timeout_s: TimeLimit = 3600.0
     """Time limit of one segmentation in seconds; null or 0: none."""
     allow_cpu_fallback: bool = False
-    """Where the GPU's memory does not suffice even for parts of the volume, segment it on the CPU."""
+    """Where the GPU's memory does not suffice even for parts of the volume, use the CPU; custom models too."""
     binary_masks: Texts = ()
     """Patterns of structures that also get a binary NIfTI of their own; `*` for all."""
     postprocessing: PostprocessingSection = PostprocessingSection()

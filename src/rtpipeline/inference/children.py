@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rtpipeline.inference.tasks import user_home
@@ -79,6 +79,39 @@ def ask(
             if error.memory_pressure:
                 child.kill()  # what it still holds would be missing at the next attempt
             raise
+
+
+def first_that_fits(
+    what: str, ways: Iterable[Message], ask_in_this_way: Callable[[Message], Message], resources: Resources
+) -> Message:
+    """The answer of the first way for which memory suffices.
+
+    Args:
+        what: is asked for, for the log.
+        ways: each needs less memory than the one before; every one has its `device`, and may have `force_split`.
+        ask_in_this_way: asks a child.
+        resources: of the stage.
+
+    Returns:
+        The child's answer, with `out_of_memory_on` (the ways that were tried before) where memory ran out.
+
+    Raises:
+        WorkerError: memory ran out in every way, or something else went wrong.
+    """
+    tried: list[str] = []
+    errors: list[WorkerError] = []
+    for way in ways:
+        try:
+            reply = ask_in_this_way(way)
+        except WorkerError as error:
+            if not error.memory_pressure or resources.cancelled.is_set():
+                raise
+            tried.append(f"{way['device']}{' in parts' if way.get('force_split') else ''}")
+            resources.logger.warning("%s ran out of memory on %s: %s", what, tried[-1], error)
+            errors.append(error)
+            continue
+        return {**reply, "out_of_memory_on": tried} if tried else reply
+    raise errors[-1]
 
 
 def start_nnunet(threads: int, logs: Path, device: str, logger: Logger) -> WorkerProcess:

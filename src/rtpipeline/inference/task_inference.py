@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rtpipeline.config import SegmentationSection
 from rtpipeline.imaging.grid import Grid
-from rtpipeline.inference.children import TotalSegmentatorProcess, ask
+from rtpipeline.inference.children import TotalSegmentatorProcess, ask, first_that_fits
 from rtpipeline.inference.images import PreparedImage
 from rtpipeline.inference.tasks import TaskOptions
 from rtpipeline.scheduling.resources import Resources
-from rtpipeline.scheduling.worker_process import Message, WorkerError
+from rtpipeline.scheduling.worker_process import Message
 
 
 def infer_task(
@@ -44,25 +44,17 @@ def infer_task(
         WorkerError: TotalSegmentator failed, died or took too long.
     """
     base = {**_request(task, section, resources), "image": str(image.file), "output": str(output)}
-    tried: list[str] = []
-    errors: list[WorkerError] = []
-    for attempt in attempts(task, split, image.grid, section, resources.device):
-        device = attempt["device"]
 
-        def start(device: str = device) -> TotalSegmentatorProcess:
+    def ask_in_this_way(way: Message) -> Message:
+        device = way["device"]
+
+        def start() -> TotalSegmentatorProcess:
             return TotalSegmentatorProcess(weights, base["threads"], resources.logs, device, resources.logger)
 
-        try:
-            reply = ask(f"totalsegmentator-{weights}", start, {**base, **attempt}, timeout_s, resources, device)
-        except WorkerError as error:
-            if not error.memory_pressure or resources.cancelled.is_set():
-                raise
-            tried.append(f"{device}{' in parts' if attempt['force_split'] else ''}")
-            resources.logger.warning("task %s ran out of memory on %s: %s", task.task, tried[-1], error)
-            errors.append(error)
-            continue
-        return {**reply, "out_of_memory_on": tried} if tried else reply
-    raise errors[-1]
+        return ask(f"totalsegmentator-{weights}", start, {**base, **way}, timeout_s, resources, device)
+
+    ways = attempts(task, split, image.grid, section, resources.device)
+    return first_that_fits(f"task {task.task}", ways, ask_in_this_way, resources)
 
 
 def attempts(

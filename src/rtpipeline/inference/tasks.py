@@ -39,7 +39,7 @@ class Task:
 _CT_CROP = (298,)
 _CT_ROBUST_CROP = (297,)
 _MR_CROP = (852,)
-_BODY_CROP = (300,)
+_BODY_CROP = (300,)  # the fast variant of the task `body`
 _FAST_PLANE_SPACING_MM = {"total": 3.0, "total_mr": 3.0, "body": 6.0, "body_mr": 6.0}
 
 TASKS: Mapping[str, Task] = {
@@ -129,6 +129,43 @@ class TaskOptions:
             return False
         spacing_mm = _FAST_PLANE_SPACING_MM[self.task] if self.fast else task.plane_spacing_mm
         return round(height_mm / spacing_mm) >= FEWEST_PLANES_TO_SPLIT
+
+
+FIND_THE_BODY = TaskOptions("body", fast=True)
+"""What TotalSegmentator runs first where it shall look in the body alone."""
+
+
+@dataclass(frozen=True)
+class NeededTask:
+    """A task whose weights a configuration needs.
+
+    Attributes:
+        task: with its options.
+        weights: the folder of its weights.
+        without: what happens without them, where that is not that the whole segmentation fails.
+        sometimes: only some images need them.
+    """
+
+    task: TaskOptions
+    weights: Path
+    without: str = ""
+    sometimes: bool = False
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers of the nnU-Net datasets that the weights folder lacks."""
+        return missing_models(self.weights, self.task)
+
+    @property
+    def message(self) -> str:
+        """What is missing, and what to do."""
+        variant = f"{self.task.task} (fast)" if self.task.fast else self.task.task
+        consequence = f", without which {self.without}" if self.without else ""
+        return (
+            f"weights of task {variant} (datasets {', '.join(map(str, self.missing))}) are not in "
+            f"{self.weights}{consequence}; run `rtpipeline weights` where there is a network, or name the folder that "
+            "has them with segmentation.weights"
+        )
 
 
 def options(task: str, *, fast: bool = False, roi_subset: tuple[str, ...] | None = None) -> TaskOptions:

@@ -198,7 +198,8 @@ def input_folder(configuration: Configuration) -> Path:
     if folder is None:
         raise ConfigurationError("no input folder: give --dicom-root DIR, or dicom_root in the configuration")
     if not folder.is_dir():
-        raise ConfigurationError(f"{folder}: no such folder; --dicom-root names the folder of the DICOM export")
+        what = "a file" if folder.is_file() else "no such folder"
+        raise ConfigurationError(f"{folder}: {what}; --dicom-root names the folder of the DICOM export")
     return folder
 
 
@@ -309,8 +310,9 @@ def _say_what_will_be_missing(configuration: Configuration, plan: RunPlan, logge
             raise StageError(f"segmentation.require_gpu is true, but {note}")
         logger.warning("%s", note)
     if any(stage.name == "segmentation" for stage in plan.stages):
-        for message in segmentation.missing_weights(configuration):
-            logger.warning("segmentation will fail: %s", message)
+        for needed in segmentation.needed_tasks(configuration):
+            if needed.missing:
+                logger.warning("%s%s", "" if needed.sometimes else "segmentation will fail: ", needed.message)
     if any(stage.name == "custom_models" for stage in plan.stages):
         for message in custom_models.unusable_models(configuration):
             logger.warning("a custom model will fail: %s", message)
