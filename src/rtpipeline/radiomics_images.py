@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 
 from rtpipeline.atomic import write_text
-from rtpipeline.config import Configuration
+from rtpipeline.config import Configuration, SuvVariant
 from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtdose import read_dose
-from rtpipeline.dicom.suv import SuvVariant, suv_conversion
+from rtpipeline.dicom.suv import suv_conversion
 from rtpipeline.imaging.grid import FloatArray, Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti, write_nifti
 from rtpipeline.structures import Structure, course_structures, image_structures

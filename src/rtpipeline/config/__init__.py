@@ -13,6 +13,7 @@ from rtpipeline.config.schema import (
     SegmentationSection,
     SelectionSection,
 )
+from rtpipeline.config.values import SuvVariant
 
 __all__ = [
     "AnalysisSection",
@@ -26,6 +27,7 @@ __all__ = [
     "SegmentationPerturbationSection",
     "SegmentationSection",
     "SelectionSection",
+    "SuvVariant",
     "environment_keys",
     "keys",
     "load_configuration",

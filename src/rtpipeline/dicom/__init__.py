@@ -1,1 +1,1 @@
-"""."""
+"""Reading and writing DICOM objects: the only room that knows tags."""

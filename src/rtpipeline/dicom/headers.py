@@ -26,6 +26,7 @@ from rtpipeline.dicom.radiotherapy_references import (
     contour_image_uids,
     read_references,
 )
+from rtpipeline.dicom.rtrecord import RECORD_CLASSES
 from rtpipeline.dicom.values import (
     MALFORMED_VALUE_ERRORS,
     as_date,
@@ -59,13 +60,6 @@ _UNDEFINED_LENGTH = 0xFFFFFFFF
 _SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0"
 _DELIMITER_SEARCH_BYTES = 65536
 _PREAMBLE_BYTES = 128
-_RECORD_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.481.4",
-    "1.2.840.10008.5.1.4.1.1.481.6",
-    "1.2.840.10008.5.1.4.1.1.481.7",
-    "1.2.840.10008.5.1.4.1.1.481.9",
-)
-"""RT Beams, Brachy, Treatment Summary and Ion Beams Treatment Record Storage."""
 _PARSE_ERRORS = (*MALFORMED_VALUE_ERRORS, zlib.error)
 
 
@@ -262,7 +256,7 @@ def _expected_pixel_bytes(dataset: Dataset) -> int | None:
 
 
 def _modality(dataset: Dataset) -> str:
-    if as_uid(dataset, "SOPClassUID") in _RECORD_CLASSES:
+    if as_uid(dataset, "SOPClassUID") in RECORD_CLASSES:
         return "RTRECORD"
     return as_text(dataset, "Modality").upper()
 

@@ -12,6 +12,7 @@ import pydicom
 from numpy.typing import NDArray
 
 from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.image_plane import plane_direction, required_numbers
 from rtpipeline.dicom.reading import read_dataset, stored_values
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid, Volume
 
@@ -109,7 +110,7 @@ def read_geometry(folder: Path) -> SeriesGeometry:
     reference = planes[0]
     for plane in planes[1:]:
         _refuse_difference(reference, plane)
-    direction = _direction(reference)
+    direction = plane_direction(reference.file, reference.orientation)
     offsets = np.array([float(plane.position_mm @ direction[:, 2]) for plane in planes])
     kept, duplicates = _distinct(planes, offsets)
     _refuse_shear([planes[number] for number in kept], direction)
@@ -195,27 +196,20 @@ def _plane(
     transformation: pydicom.Dataset,
 ) -> ImagePlane:
     thickness = measures.get("SliceThickness")
-    spacing = _numbers(file, measures, "PixelSpacing", 2)
+    spacing = required_numbers(file, measures, "PixelSpacing", 2)
     return ImagePlane(
         file=file,
         frame=frame,
         sop_instance_uid=str(header.get("SOPInstanceUID", "")),
         sop_class_uid=str(header.SOPClassUID),
-        position_mm=_numbers(file, position, "ImagePositionPatient", 3),
-        orientation=_numbers(file, orientation, "ImageOrientationPatient", 6),
+        position_mm=required_numbers(file, position, "ImagePositionPatient", 3),
+        orientation=required_numbers(file, orientation, "ImageOrientationPatient", 6),
         spacing_mm=(float(spacing[0]), float(spacing[1])),
         size=(int(header.Rows), int(header.Columns)),
         slope=float(transformation.get("RescaleSlope") or 1.0),
         intercept=float(transformation.get("RescaleIntercept") or 0.0),
         thickness_mm=float(thickness) if thickness else None,
     )
-
-
-def _numbers(file: Path, dataset: pydicom.Dataset, keyword: str, count: int) -> FloatArray:
-    value = dataset.get(keyword)
-    if value is None or isinstance(value, (str, float)) or len(value) != count:
-        raise DicomError(f"{file}: {keyword} is missing or does not have {count} numbers")
-    return np.array([float(number) for number in value])
 
 
 def _refuse_difference(reference: ImagePlane, plane: ImagePlane) -> None:
@@ -227,18 +221,6 @@ def _refuse_difference(reference: ImagePlane, plane: ImagePlane) -> None:
     for what, differs in differences:
         if differs:
             raise DicomError(f"{plane.file} has another {what} than {reference.file.name} in the same series")
-
-
-def _direction(plane: ImagePlane) -> FloatArray:
-    """(3, 3) unit vectors along columns, rows and planes; the last is the cross product of the others."""
-    along_columns, along_rows = plane.orientation[:3], plane.orientation[3:]
-    lengths = np.linalg.norm(along_columns), np.linalg.norm(along_rows)
-    if not np.allclose(lengths, 1.0, atol=0.01) or abs(along_columns @ along_rows) > 0.01:
-        raise DicomError(f"{plane.file}: ImageOrientationPatient is not a pair of perpendicular unit vectors")
-    x = along_columns / lengths[0]
-    y = along_rows - (along_rows @ x) * x
-    y /= np.linalg.norm(y)
-    return np.stack([x, y, np.cross(x, y)], axis=1)
 
 
 def _distinct(planes: Sequence[ImagePlane], offsets: FloatArray) -> tuple[list[int], tuple[str, ...]]:

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SegmentationStorage
 
 from rtpipeline.course import NamedSegment, TargetPrescription
+from rtpipeline.dicom.rtrecord import SESSION_SEQUENCES
 from rtpipeline.dicom.values import as_date, as_integer, as_number, as_numbers, as_text, as_uid, items
 
 TARGET_PRESCRIPTION = "TargetPrescriptionDose"
@@ -146,8 +147,7 @@ HEADER_KEYWORDS = (
     "ReferencedDoseSequence",
     *("StructureSetLabel", "StructureSetDate", "StructureSetTime", "ReferencedFrameOfReferenceSequence"),
     *("RegistrationSequence", "ReferencedSeriesSequence", "StudiesContainingOtherReferencedInstancesSequence"),
-    *("TreatmentDate", "TreatmentSessionBeamSequence", "TreatmentSessionIonBeamSequence"),
-    "TreatmentSessionApplicationSetupSequence",
+    *("TreatmentDate", *SESSION_SEQUENCES),
     *("ContentLabel", "ContentTime", "SegmentationType", "SegmentSequence"),
 )
 """Attributes that the functions here read from the top level of a dataset, beside the geometry of images."""
@@ -348,15 +348,7 @@ def _registration(dataset: Dataset) -> RegistrationReferences:
 
 
 def _record(dataset: Dataset) -> RecordReferences:
-    sessions = [
-        session
-        for keyword in (
-            "TreatmentSessionBeamSequence",
-            "TreatmentSessionIonBeamSequence",
-            "TreatmentSessionApplicationSetupSequence",
-        )
-        for session in items(dataset, keyword)
-    ]
+    sessions = [session for keyword in SESSION_SEQUENCES for session in items(dataset, keyword)]
     numbers = {as_integer(session, "CurrentFractionNumber") for session in sessions}
     return RecordReferences(
         plan_uids=_instance_uids(dataset, "ReferencedRTPlanSequence"),

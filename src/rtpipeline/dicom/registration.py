@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import DeformableSpatialRegistrationStorage, SpatialRegistrationStorage
 
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_numbers, as_text, as_uid, items, quietly
 from rtpipeline.imaging.grid import FloatArray
-
-SPATIAL_REGISTRATION = "1.2.840.10008.5.1.4.1.1.66.1"
-DEFORMABLE_SPATIAL_REGISTRATION = "1.2.840.10008.5.1.4.1.1.66.3"
 
 ROTATION_TOLERANCE = 1e-4
 SHIFT_TOLERANCE_MM = 0.1
@@ -62,13 +60,13 @@ def read_registration(path: Path) -> RegistrationContent:
     Raises:
         DicomError: the file cannot be read, or is something else.
     """
-    classes = (SPATIAL_REGISTRATION, DEFORMABLE_SPATIAL_REGISTRATION)
+    classes = (SpatialRegistrationStorage, DeformableSpatialRegistrationStorage)
     dataset = read_dataset(path, kind="a Spatial Registration", classes=classes)
     with quietly():
         to_frame = as_uid(dataset, "FrameOfReferenceUID")
         return RegistrationContent(
             sop_instance_uid=as_uid(dataset, "SOPInstanceUID"),
-            deformable=as_uid(dataset, "SOPClassUID") == DEFORMABLE_SPATIAL_REGISTRATION,
+            deformable=as_uid(dataset, "SOPClassUID") == DeformableSpatialRegistrationStorage,
             transforms=tuple(
                 transform
                 for source, number, matrix in _matrices(dataset)

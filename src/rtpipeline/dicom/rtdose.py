@@ -13,7 +13,8 @@ from pydicom.uid import RTDoseStorage, RTPlanStorage
 from rtpipeline.dicom.atomic import save
 from rtpipeline.dicom.decimal_strings import decimal_string
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.identifiers import derived_uid
+from rtpipeline.dicom.identifiers import derived_uid, reference_item
+from rtpipeline.dicom.image_plane import plane_direction, required_numbers
 from rtpipeline.dicom.reading import read_dataset, stored_values
 from rtpipeline.imaging.grid import FloatArray, Grid, Volume
 
@@ -100,8 +101,8 @@ def write_dose(
     dataset.SeriesInstanceUID = derived_uid("RTDOSE series", *sources)
     dataset.DoseSummationType = summation_type
     dataset.DoseUnits = "GY"
-    dataset.ReferencedRTPlanSequence = _references(RTPlanStorage, referenced_plan_uids)
-    dataset.ReferencedInstanceSequence = _references(RTDoseStorage, source_dose_uids)
+    dataset.ReferencedRTPlanSequence = [reference_item(RTPlanStorage, uid) for uid in referenced_plan_uids]
+    dataset.ReferencedInstanceSequence = [reference_item(RTDoseStorage, uid) for uid in source_dose_uids]
     _put_grid(dataset, volume.grid)
     dataset.DoseGridScaling = scaling_text
     dataset.BitsAllocated = dataset.BitsStored = 32
@@ -120,16 +121,10 @@ def _read(path: Path, *, with_pixels: bool = True) -> FileDataset:
 
 def _grid(path: Path, dataset: pydicom.Dataset, frames: int) -> tuple[Grid, np.ndarray]:
     """The grid, and the order in which the stored frames are its planes."""
-    orientation = _numbers(path, dataset, "ImageOrientationPatient", 6)
-    position = _numbers(path, dataset, "ImagePositionPatient", 3)
-    spacing = _numbers(path, dataset, "PixelSpacing", 2)
-    x, y = orientation[:3], orientation[3:]
-    if abs(x @ y) > 0.01 or not np.allclose([x @ x, y @ y], 1.0, atol=0.02):
-        raise DicomError(f"{path}: ImageOrientationPatient is not a pair of perpendicular unit vectors")
-    x = x / np.linalg.norm(x)
-    y = y - (y @ x) * x
-    y = y / np.linalg.norm(y)
-    direction = np.stack([x, y, np.cross(x, y)], axis=1)
+    orientation = required_numbers(path, dataset, "ImageOrientationPatient", 6)
+    position = required_numbers(path, dataset, "ImagePositionPatient", 3)
+    spacing = required_numbers(path, dataset, "PixelSpacing", 2)
+    direction = plane_direction(path, orientation)
     offsets = _frame_offsets(path, dataset, frames, float(position[2]), direction)
     order = np.argsort(offsets, kind="stable")
     sorted_offsets = offsets[order]
@@ -153,7 +148,7 @@ def _frame_offsets(
     """Distance of each frame from ImagePositionPatient along the normal."""
     if frames == 1 and not dataset.get("GridFrameOffsetVector"):
         return np.zeros(1)
-    vector = _numbers(path, dataset, "GridFrameOffsetVector", frames)
+    vector = required_numbers(path, dataset, "GridFrameOffsetVector", frames)
     if abs(vector[0]) < 1e-3:
         return vector - vector[0]
     normal_z = float(direction[2, 2])
@@ -165,14 +160,6 @@ def _frame_offsets(
     )
 
 
-def _numbers(path: Path, dataset: pydicom.Dataset, keyword: str, count: int) -> FloatArray:
-    value = dataset.get(keyword)
-    numbers = [] if value is None else [float(number) for number in np.atleast_1d(value)]
-    if len(numbers) != count:
-        raise DicomError(f"{path}: {keyword} has {len(numbers)} values; expected {count}")
-    return np.array(numbers)
-
-
 def _scaling(values: np.ndarray, source: str) -> str:
     """DoseGridScaling (at most 16 characters): the source's where it represents `values` exactly, else a fine one."""
     largest = float(values.max())
@@ -181,16 +168,6 @@ def _scaling(values: np.ndarray, source: str) -> str:
         if np.abs(quanta - np.rint(quanta)).max() < 1e-4:
             return source
     return f"{max(largest, 1e-3) / LARGEST_STORED_VALUE * (1 + 1e-8):.9e}"
-
-
-def _references(sop_class: str, uids: Sequence[str]) -> pydicom.Sequence:
-    items = []
-    for uid in uids:
-        item = pydicom.Dataset()
-        item.ReferencedSOPClassUID = sop_class
-        item.ReferencedSOPInstanceUID = uid
-        items.append(item)
-    return pydicom.Sequence(items)
 
 
 def _put_grid(dataset: pydicom.Dataset, grid: Grid) -> None:

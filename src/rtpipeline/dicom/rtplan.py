@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.uid import RTIonPlanStorage, RTPlanStorage
 
 from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import as_date, as_integer, as_number, as_numbers, as_text, as_uid, items, quietly
 
-PLAN_CLASSES = ("1.2.840.10008.5.1.4.1.1.481.5", "1.2.840.10008.5.1.4.1.1.481.8")
-"""RT Plan Storage, RT Ion Plan Storage."""
+PLAN_CLASSES = (RTPlanStorage, RTIonPlanStorage)
 STAFF = ("PhysiciansOfRecord", "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "ReviewerName")
 NOT_TREATING = ("SETUP", "OPEN_PORTFILM", "TRMT_PORTFILM")
-"""Values of TreatmentDeliveryType of beams that make images."""
+"""Values of TreatmentDeliveryType, in plans and records, of beams that make images."""
 
 
 @dataclass(frozen=True)

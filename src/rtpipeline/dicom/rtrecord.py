@@ -11,23 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from pydicom.uid import (
+    RTBeamsTreatmentRecordStorage,
+    RTBrachyTreatmentRecordStorage,
+    RTIonBeamsTreatmentRecordStorage,
+    RTTreatmentSummaryRecordStorage,
+)
 
 from rtpipeline.dicom.reading import read_dataset
+from rtpipeline.dicom.rtplan import NOT_TREATING
 from rtpipeline.dicom.values import as_date, as_integer, as_number, as_text, as_uid, items, quietly
 
 RECORD_CLASSES = (
-    "1.2.840.10008.5.1.4.1.1.481.4",
-    "1.2.840.10008.5.1.4.1.1.481.6",
-    "1.2.840.10008.5.1.4.1.1.481.7",
-    "1.2.840.10008.5.1.4.1.1.481.9",
+    RTBeamsTreatmentRecordStorage,
+    RTBrachyTreatmentRecordStorage,
+    RTTreatmentSummaryRecordStorage,
+    RTIonBeamsTreatmentRecordStorage,
 )
-"""RT Beams, Brachy, Treatment Summary and Ion Beams Treatment Record Storage."""
-_SESSIONS = (
+SESSION_SEQUENCES = (
     "TreatmentSessionBeamSequence",
     "TreatmentSessionIonBeamSequence",
     "TreatmentSessionApplicationSetupSequence",
 )
-_NOT_TREATING = ("SETUP", "OPEN_PORTFILM", "TRMT_PORTFILM")
+"""Where a record lists what was delivered in its session."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,7 @@ class Delivery:
     @property
     def treats(self) -> bool:
         """Whether it was a treatment, not an image for set-up."""
-        return self.delivery_type not in _NOT_TREATING
+        return self.delivery_type not in NOT_TREATING
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ def read_treatment_record(path: Path) -> TreatmentRecord:
             plan_uid=as_uid(plans[0], "ReferencedSOPInstanceUID") if plans else "",
             machine=as_text(machines[0], "TreatmentMachineName") if machines else "",
             meterset_unit=as_text(dataset, "PrimaryDosimeterUnit").upper(),
-            deliveries=tuple(_delivery(item) for keyword in _SESSIONS for item in items(dataset, keyword)),
+            deliveries=tuple(_delivery(item) for keyword in SESSION_SEQUENCES for item in items(dataset, keyword)),
         )
 
 

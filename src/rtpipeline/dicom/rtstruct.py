@@ -19,7 +19,7 @@ from rtpipeline.dicom.atomic import save
 from rtpipeline.dicom.decimal_strings import COORDINATE_DECIMALS, coordinate_bytes, coordinates
 from rtpipeline.dicom.encoding import encoded_element, encoded_item
 from rtpipeline.dicom.errors import DicomError
-from rtpipeline.dicom.identifiers import derived_uid
+from rtpipeline.dicom.identifiers import derived_uid, reference_item
 from rtpipeline.dicom.image_series import SeriesGeometry, read_geometry
 from rtpipeline.dicom.reading import read_dataset
 from rtpipeline.dicom.values import MALFORMED_VALUE_ERRORS
@@ -191,6 +191,24 @@ def write_structure_set(
     return tuple(range(first, first + len(rois)))
 
 
+def contour_points(contour: pydicom.Dataset) -> FloatArray:
+    """Points (n, 3) in world mm of an item of ContourSequence that has ContourData.
+
+    Raises:
+        ValueError: they are no points in space.
+    """
+    # The raw bytes: turning each number into pydicom's own type takes twenty times as long.
+    value = contour.get_item(CONTOUR_DATA).value
+    return coordinates(value) if isinstance(value, bytes) else np.array(value, float).reshape(-1, 3)
+
+
+def keep_encoded(contour: pydicom.Dataset) -> None:
+    """Have ContourData written as the bytes that were read: implicit VR writes no type, so none need be converted."""
+    value = contour.get_item(CONTOUR_DATA).value
+    if isinstance(value, bytes):
+        contour[CONTOUR_DATA] = DataElement(CONTOUR_DATA, "OB", value + b" " * (len(value) % 2))
+
+
 def stable_colour(name: str) -> tuple[int, int, int]:
     """A bright colour (red, green, blue; 0 to 255) that depends on the name alone, without regard to case."""
     digest = hashlib.sha256(name.strip().lower().encode("utf-8")).digest()
@@ -254,10 +272,8 @@ def _contour(contour: pydicom.Dataset) -> tuple[str, FloatArray | None]:
         return f"their type is {kind or 'missing'}, not CLOSED_PLANAR", None
     if CONTOUR_DATA not in contour:
         return "they have no points", None
-    # The raw bytes: turning each number into pydicom's own type takes twenty times as long.
-    value = contour.get_item(CONTOUR_DATA).value
     try:
-        points = coordinates(value) if isinstance(value, bytes) else np.array(value, float).reshape(-1, 3)
+        points = contour_points(contour)
     except ValueError:
         return "their coordinates are damaged", None
     return ("", points) if len(points) >= 3 else ("they have fewer than three points", None)
@@ -319,9 +335,7 @@ def _based_on(base: Path, label: str, geometry: SeriesGeometry) -> pydicom.Datas
     for item in dataset.ROIContourSequence:
         for contour in item.get("ContourSequence") or ():
             if CONTOUR_DATA in contour:
-                value = contour.get_item(CONTOUR_DATA).value
-                if isinstance(value, bytes):
-                    _put_contour_data(contour, value)
+                keep_encoded(contour)
     # After the contours are bytes: decoding texts parses everything else on its way.
     dataset.decode()
     frames, _ = _references(dataset)
@@ -349,7 +363,7 @@ def _frame_of_reference(geometry: SeriesGeometry) -> pydicom.Dataset:
     series = pydicom.Dataset()
     series.SeriesInstanceUID = geometry.header.SeriesInstanceUID
     classes = {plane.sop_instance_uid: plane.sop_class_uid for plane in geometry.planes}
-    series.ContourImageSequence = [_image_reference(uid, sop_class) for uid, sop_class in classes.items()]
+    series.ContourImageSequence = [reference_item(sop_class, uid) for uid, sop_class in classes.items()]
     study = pydicom.Dataset()
     study.ReferencedSOPClassUID = STUDY_COMPONENT_MANAGEMENT
     study.ReferencedSOPInstanceUID = geometry.header.StudyInstanceUID
@@ -358,13 +372,6 @@ def _frame_of_reference(geometry: SeriesGeometry) -> pydicom.Dataset:
     frame.FrameOfReferenceUID = geometry.header.FrameOfReferenceUID
     frame.RTReferencedStudySequence = [study]
     return frame
-
-
-def _image_reference(uid: str, sop_class: str) -> pydicom.Dataset:
-    item = pydicom.Dataset()
-    item.ReferencedSOPClassUID = sop_class
-    item.ReferencedSOPInstanceUID = uid
-    return item
 
 
 def _append(
@@ -419,13 +426,8 @@ def _encoded_contour(geometry: SeriesGeometry, contour: FloatArray) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _encoded_reference(uid: str, sop_class: str) -> bytes:
-    """Item that refers to an image, as `_image_reference`."""
+    """Item that refers to an image, as `reference_item`."""
     return encoded_item(
         encoded_element(REFERENCED_SOP_CLASS_UID, sop_class.encode(), b"\0")
         + encoded_element(REFERENCED_SOP_INSTANCE_UID, uid.encode(), b"\0")
     )
-
-
-def _put_contour_data(item: pydicom.Dataset, value: bytes) -> None:
-    """Store encoded ContourData as bytes: implicit VR writes no type, and these need no conversion."""
-    item[CONTOUR_DATA] = DataElement(CONTOUR_DATA, "OB", value + b" " * (len(value) % 2))

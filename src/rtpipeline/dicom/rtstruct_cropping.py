@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
 from rtpipeline.dicom.atomic import save
-from rtpipeline.dicom.decimal_strings import coordinates
 from rtpipeline.dicom.identifiers import derived_uid
 from rtpipeline.dicom.image_series import SeriesGeometry
 from rtpipeline.dicom.reading import read_dataset
-from rtpipeline.dicom.rtstruct import CONTOUR_DATA, read_structure_set
+from rtpipeline.dicom.rtstruct import CONTOUR_DATA, contour_points, keep_encoded, read_structure_set
 
 LONGEST_LABEL = 16
 
@@ -39,17 +37,20 @@ def crop_structure_set(source: Path, target: Path, geometry: SeriesGeometry, kep
     """
     names = {roi.number: roi.name for roi in read_structure_set(source).rois}
     dataset = read_dataset(source)
-    dataset.decode()
     counts: dict[str, list[int]] = {}
     for item in dataset.get("ROIContourSequence") or ():
         number = int(item.ReferencedROINumber)
         contours = list(item.get("ContourSequence") or ())
         inside = [contour for contour in contours if _lies_on(contour, geometry, kept)]
+        for contour in inside:
+            keep_encoded(contour)
         if contours:
             item.ContourSequence = inside
         if contours and not inside:
             del item.ContourSequence
         counts[f"{number} {names.get(number, '')}"] = [len(contours), len(inside)]
+    # After the contours are bytes: decoding texts parses everything else on its way.
+    dataset.decode()
     _keep_references(dataset, {geometry.planes[plane].sop_instance_uid for plane in kept}, geometry)
     planes = (str(dataset.SOPInstanceUID), str(kept.start), str(kept.stop))
     dataset.SOPInstanceUID = derived_uid("cropped RTSTRUCT", *planes)
@@ -63,13 +64,10 @@ def _lies_on(contour: Dataset, geometry: SeriesGeometry, kept: range) -> bool:
     """Whether the plane nearest to a contour is kept; a contour without usable points is not."""
     if CONTOUR_DATA not in contour:
         return False
-    value = contour.get_item(CONTOUR_DATA).value
     try:
-        points = coordinates(value) if isinstance(value, bytes) else np.array(value, float).reshape(-1, 3)
+        points = contour_points(contour)
     except ValueError:
         return False
-    if isinstance(value, bytes):  # kept as bytes: writing in implicit VR needs no conversion of each number
-        contour[CONTOUR_DATA] = DataElement(CONTOUR_DATA, "OB", value + b" " * (len(value) % 2))
     grid = geometry.grid
     offset_mm = float(np.mean((points - grid.origin_mm) @ grid.direction[:, 2]))
     return int(np.abs(grid.plane_offsets_mm - offset_mm).argmin()) in kept

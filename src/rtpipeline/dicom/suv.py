@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
+from rtpipeline.config import SuvVariant
 from rtpipeline.dicom import pet_times
 from rtpipeline.dicom.body_size import (
     Sex,
@@ -31,8 +31,6 @@ from rtpipeline.dicom.image_series import read_geometry
 from rtpipeline.dicom.pet_values import PHILIPS_PRIVATE, plausible_number, private_text, same_text, tracer
 from rtpipeline.dicom.values import quietly
 from rtpipeline.imaging.grid import FloatArray
-
-SuvVariant = Literal["body_weight", "lean_body_mass_james", "lean_body_mass_janmahasatian", "body_surface_area"]
 
 UNITS: Mapping[SuvVariant, str] = MappingProxyType(
     {
