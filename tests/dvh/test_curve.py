@@ -229,3 +229,27 @@ def test_the_estimated_error_bounds_the_error() -> None:
     for level in np.linspace(1.0, 60.0, 60):
         assert curve.volume_at(level) <= truth.volume_at(level - tolerance_gy) + tolerance_cm3
         assert curve.volume_at(level) >= truth.volume_at(level + tolerance_gy) - tolerance_cm3
+
+
+@pytest.mark.parametrize("doses_gy", [(20.0, 40.0, 60.0), (0.0, 33.3, 50.1), (2.0, 2.5, 79.9)])
+@pytest.mark.parametrize("as_mask", [False, True])
+def test_what_gets_exactly_a_dose_gets_at_least_that_dose(doses_gy: tuple[float, ...], as_mask: bool) -> None:
+    """A third of the structure lies in each of three even doses, of which one is the largest of the grid."""
+    squares = [np.array([[x, 2.0], [x + 6.0, 2.0], [x + 6.0, 12.0], [x, 12.0]]) for x in (2.0, 12.0, 22.0)]
+    contours = [np.column_stack([square, np.full(4, z)]) for square in squares for z in (3.0, 5.0, 7.0)]
+    grid = Grid.uniform((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (31, 14, 11))
+    columns = np.digitize(np.arange(31), [10, 20])
+    dose = SampledDose(Volume(grid, np.broadcast_to(np.array(doses_gy)[columns], grid.shape).copy()))
+    voxels = Grid.uniform((0.5, 0.5, 3.0), (1.0, 1.0, 2.0), (30, 14, 3))
+    curve = (
+        curve_of_mask(rasterise(contours, voxels), dose)
+        if as_mask
+        else curve_of(contours, Volume(grid, dose.field.values), 2.0)
+    )
+    assert curve.volume_total_cm3 == pytest.approx(1.08, rel=1e-9)
+    for parts, level in zip((3, 2, 1), doses_gy, strict=True):
+        assert curve.volume_at(level) == pytest.approx(0.36 * parts, rel=1e-6)
+        assert curve.volume_at(level + 0.01) == pytest.approx(0.36 * (parts - 1), abs=1e-9)
+    assert [curve.dose_at(volume) for volume in (0.9, 0.54, 0.18)] == pytest.approx(doses_gy, abs=0.005)
+    thin = curve.thinned()
+    assert [thin.volume_at(level) for level in doses_gy] == pytest.approx([1.08, 0.72, 0.36], abs=3e-5)

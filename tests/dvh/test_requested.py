@@ -71,3 +71,11 @@ def test_geud_of_a_part_without_dose() -> None:
     assert geud_gy(CURVE, 500.0) == pytest.approx(100.0, rel=0.02)
     without = DoseVolumeCurve(np.array([-1e-9, 0.0, 60.0]), np.array([10.0, 5.0, 0.0]), 10.0, 1.0, 0.0, 60.0, 15.0)
     assert geud_gy(without, -5.0) == 0.0
+
+
+@pytest.mark.parametrize("a", [-10.0, -0.5, 1.0, 8.0])
+@pytest.mark.parametrize("dose", [0.0, 60.0])
+def test_geud_of_one_dose_is_that_dose(a: float, dose: float) -> None:
+    """Whatever the steps are by which the curve drops there."""
+    curve = DoseVolumeCurve(np.array([dose, dose + 0.0015]), np.array([10.0, 0.0]), 10.0, 1.0, dose, dose, dose)
+    assert geud_gy(curve, a) == dose

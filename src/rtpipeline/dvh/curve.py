@@ -11,6 +11,8 @@ from rtpipeline.imaging.grid import FloatArray
 
 CURVE_TOLERANCE = 2e-5
 """A thinned curve is nowhere further from the full one than this fraction of the volume."""
+SAME_DOSE = 1e-5
+"""Doses that differ by less than this fraction are the same: they are stored as multiples of a small step."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +46,10 @@ class DoseVolumeCurve:
         return self.volume_total_cm3 * self.coverage_fraction
 
     def volume_at(self, dose_gy: float) -> float:
-        """Volume in cm³ that gets at least `dose_gy`."""
-        if dose_gy > self.maximum_gy:
+        """Volume in cm³ that gets at least `dose_gy`; none above the largest dose, all up to the smallest one."""
+        if dose_gy > self.maximum_gy * (1.0 + SAME_DOSE):
             return 0.0
-        if dose_gy <= self.minimum_gy:
+        if dose_gy <= self.minimum_gy * (1.0 + SAME_DOSE):
             return self.covered_cm3
         return float(np.interp(dose_gy, self.dose_gy, self.volume_cm3))
 

@@ -75,14 +75,15 @@ class DoseHistogram:
     A volume w spread evenly over [a, b] adds w/(b-a) · ((b-e)⁺ - (a-e)⁺) to the volume above each rung e. On an even
     ladder (p-e)⁺ is exactly the linear mix of those of the two rungs around p. So it is enough to collect, per rung,
     the slopes' changes; two running sums from the top give the curve. No sorting, and nothing depends on the number
-    of cells.
+    of cells. What gets one dose throughout counts up to the next rung and drops on the way to the one after it, so
+    that it is part of the volume that gets at least its dose.
     """
 
     def __init__(self, dose: SampledDose) -> None:
         self.dose = dose
         highest = max(dose.highest_gy, dose.lowest_gy + 1e-6)
         self.ladder = Ladder(
-            changes=np.zeros(DOSE_STEPS + 2),
+            changes=np.zeros(DOSE_STEPS + 3),
             totals=np.array([0.0, 0.0, 0.0, np.inf, -np.inf]),
             lowest_gy=dose.lowest_gy,
             per_gy=DOSE_STEPS / (highest - dose.lowest_gy),
@@ -145,10 +146,13 @@ class DoseHistogram:
 
     @property
     def fractions(self) -> FloatArray:
-        """(DOSE_STEPS + 1,) fraction of the covered volume that gets at least the dose of each rung."""
+        """(DOSE_STEPS + 2,) fraction of the covered volume that gets at least the dose of each rung.
+
+        The last rung is one step above the largest dose of the grid.
+        """
         covered = self.ladder.totals[COVERED]
         if not covered > 0:
-            return np.zeros(DOSE_STEPS + 1)
+            return np.zeros(DOSE_STEPS + 2)
         above = np.cumsum(self.ladder.changes[::-1])  # from the top: changes at this rung or higher
         volumes = np.concatenate([[0.0], np.cumsum(above[1:-1])])  # the ladder has a spare rung above its top
         return np.maximum.accumulate(np.clip(volumes, 0.0, covered))[::-1] / covered
@@ -161,20 +165,20 @@ class DoseHistogram:
             return DoseVolumeCurve(nothing, nothing, volume_cm3, 0.0, nan, nan, nan, error)
         fraction = covered / (covered + uncovered)
         # From the last rung that all of the volume reaches to the first that none reaches.
-        used = slice(max(int(lowest) - 1, 0), min(int(np.ceil(highest)) + 2, DOSE_STEPS + 1))
+        used = slice(max(int(lowest) - 1, 0), int(np.ceil(highest)) + 2)
         return DoseVolumeCurve(
-            dose_gy=self._dose_of(np.arange(DOSE_STEPS + 1.0)[used]),
+            dose_gy=self._dose_of(np.arange(DOSE_STEPS + 2.0)[used]),
             volume_cm3=self.fractions[used] * (volume_cm3 * fraction),
             volume_total_cm3=volume_cm3,
             coverage_fraction=fraction,
-            minimum_gy=float(self._dose_of(lowest)),
-            maximum_gy=float(self._dose_of(highest)),
+            minimum_gy=min(float(self._dose_of(lowest)), self.dose.highest_gy),
+            maximum_gy=min(float(self._dose_of(highest)), self.dose.highest_gy),
             mean_gy=dose_sum / covered,
             error=error,
         )
 
     def _dose_of(self, rung: FloatArray) -> FloatArray:
-        return np.minimum(self.ladder.lowest_gy + rung / self.ladder.per_gy, self.dose.highest_gy)
+        return self.ladder.lowest_gy + rung / self.ladder.per_gy
 
 
 def _lattices(bounds: FloatArray, edge_mm: float) -> FloatArray:

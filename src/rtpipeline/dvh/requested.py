@@ -101,7 +101,7 @@ def geud_gy(curve: DoseVolumeCurve, a: float) -> float:
     0 for negative a where a part of the structure gets no dose.
     """
     part = np.maximum(curve.volume_cm3[:-1] - curve.volume_cm3[1:], 0.0)
-    middle = 0.5 * (curve.dose_gy[:-1] + curve.dose_gy[1:])
+    middle = np.clip(0.5 * (curve.dose_gy[:-1] + curve.dose_gy[1:]), curve.minimum_gy, curve.maximum_gy)
     part, middle = part[part > 0], middle[part > 0]
     highest = float(middle.max(initial=0.0))
     if highest <= 0.0 or (a < 0 and float(middle.min()) <= 0.0):

@@ -17,6 +17,8 @@ from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Volume
 COVERED, UNCOVERED, DOSE_SUM, LOWEST_RUNG, HIGHEST_RUNG = range(5)
 """Places in `Ladder.totals`."""
 _SMALLEST_FRACTION = 1e-9
+_ONE_DOSE = 1e-6
+"""Rungs. Doses that are spread over less are one and the same."""
 
 
 class LinearField(NamedTuple):
@@ -41,7 +43,8 @@ class Ladder(NamedTuple):
     """Volumes collected on an even ladder of doses.
 
     Attributes:
-        changes: (steps + 2,) changes of the slope of the volume above each rung, in mm³.
+        changes: (steps + 3,) changes of the slope of the volume above each rung, in mm³; one rung is above the largest
+            dose, and one more is spare.
         totals: volume within the dose grid, volume outside it (mm³), the former times dose (Gy mm³), and the
             smallest and largest dose, in rungs from the first.
         lowest_gy: dose of the first rung.
@@ -309,15 +312,18 @@ def _shortened(frame: FloatArray, edge: int, inside_x: float, inside_y: float, i
 def _add_spread(
     changes: FloatArray, totals: FloatArray, lowest: float, per_gy: float, dose: float, half: float, volume: float
 ) -> None:
-    """Add a volume whose doses are spread evenly over `dose` ± `half`."""
-    top = len(changes) - 2.0
+    """Add a volume whose doses are spread evenly over `dose` ± `half`; one dose alone is kept up to the next rung."""
+    top = len(changes) - 3.0
     low = max((dose - half - lowest) * per_gy, 0.0)
     high = min((dose + half - lowest) * per_gy, top)
     totals[COVERED] += volume
     totals[DOSE_SUM] += volume * dose
     totals[LOWEST_RUNG] = min(totals[LOWEST_RUNG], low)
     totals[HIGHEST_RUNG] = max(totals[HIGHEST_RUNG], high)
-    if high - low < 1.0:
+    if high - low < _ONE_DOSE:
+        low = min(np.ceil(low), top)
+        high = low + 1.0
+    elif high - low < 1.0:
         low = min(max(0.5 * (low + high) - 0.5, 0.0), top - 1.0)
         high = low + 1.0
     slope = volume / (high - low)

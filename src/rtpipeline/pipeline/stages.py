@@ -209,7 +209,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         enabled=lambda configuration: configuration.dvh.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.dvh_threads_per_job,
-        method_version=3,
+        method_version=4,
         sentinel=".dvh_done",
     ),
     Stage(
