@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from dicom_factory import Patient
 from rtpipeline.cli.app import app
-from rtpipeline.cli.console import configuration_from, configuration_of_output
+from rtpipeline.cli.console import configuration_from, configuration_of_output, explained_errors
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +106,12 @@ def test_budgets_as_typed(folder: Path) -> None:
     assert plan("--max-workers", "1000000", *unreserved)["budget"] == all_cores
     assert plan()["budget"] == max(1, all_cores - 1)
     assert [path.name for path in folder.iterdir()] == ["data"]
+
+
+def test_a_place_that_cannot_be_used_is_named_in_one_sentence(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "file").touch()
+    with pytest.raises(typer.Exit) as ended, explained_errors():
+        (folder / "file" / "table.csv").write_text("", encoding="utf-8")
+    assert ended.value.exit_code == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith(f"rtpipeline: {folder / 'file' / 'table.csv'}: Not a directory; ")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 from dicom_factory import Patient
@@ -34,6 +35,7 @@ def test_help_names_every_flag(name: str) -> None:
         if parameter.param_type_name == "option":
             assert parameter.opts[0] in result.output
             assert parameter.help
+            assert Text.from_markup(parameter.help).plain == parameter.help  # nothing is taken for a style and lost
 
 
 def test_the_same_flag_means_the_same_everywhere() -> None:

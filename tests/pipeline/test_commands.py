@@ -74,10 +74,29 @@ def test_explain_names_the_input_that_changed(output, course):
     assert "its input RD.dcm changed" in stages["dvh"]["would_run_because"]
 
 
-def test_explain_of_an_unknown_course_names_the_known_ones(output, course):
-    result = call("explain", "P9/none", "--outdir", output)
+@pytest.mark.parametrize("unknown", ["P9/none", "P9"])
+def test_explain_of_an_unknown_course_names_the_known_ones(unknown, output, course):
+    result = call("explain", unknown, "--outdir", output)
     assert result.exit_code == 2
     assert course.key in result.output
+
+
+def test_explain_without_a_folder_asks_for_the_output(tmp_path):
+    result = call("explain", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "--outdir" in result.output
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["custom_structures", "structures.names", "radiomics.params_file", "organize.overrides", "aggregation.clinical"],
+)
+@pytest.mark.parametrize("command", ["run", "plan", "stage"])
+def test_results_of_another_file_do_not_stand_for_one_that_is_not_there(command, key, output, course):
+    folders = ["dvh", "--course", course.files.folder] if command == "stage" else ["--dicom-root", output]
+    result = call(command, *folders, "--config", f"{key}=typing.error", "--config", f"output_dir={output}")
+    assert result.exit_code == 2
+    assert f"{key}: there is no file typing.error" in result.output
 
 
 def test_status_shows_what_runs(output, course):

@@ -9,6 +9,7 @@ import typer
 from rtpipeline.cli.console import configuration_of_output, explained_errors
 from rtpipeline.cli.flags import Clinical, ConfigOfLastRun, ForceThis, OutputFolder, Strict, Verbose
 from rtpipeline.cli.run import run_and_say
+from rtpipeline.config.named_files import CLINICAL, require_named_files
 from rtpipeline.pipeline.run import RunOptions
 
 STAGE = "aggregate"
@@ -27,5 +28,7 @@ def command(
     configuration = configuration_of_output(outdir, config or [], os.environ, flags)
     options = RunOptions((STAGE,), frozenset((STAGE,) if force else ()))
     with explained_errors():
+        if clinical is not None:
+            require_named_files(configuration, [CLINICAL])
         result = run_and_say(configuration, options, configuration_file=None, verbose=verbose)
     raise typer.Exit(result.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from rtpipeline.tables.definitions.analysis import analysis_definition
 
 CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
 DEFAULT_CONFIGURATION_FILE = Path("config.yaml")
+
+_WRONG_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -111,10 +114,18 @@ def start_logging(logs: Path | None, *, verbose: bool = False) -> logging.Logger
             logs.mkdir(parents=True, exist_ok=True)
             file = logging.FileHandler(logs / "rtpipeline.log", encoding="utf-8")
         except OSError as error:
-            raise StageError(f"{logs}: cannot write the log there ({error.strerror}); choose another --logs") from error
+            message = f"{logs}: cannot write the log there ({error.strerror}); choose another --outdir, or --logs"
+            raise StageError(message) from error
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(file)
     return logger
+
+
+def _wrong_place(error: OSError) -> str:
+    """What to tell a user about a path that cannot be used as it was asked for; else an empty text."""
+    if error.filename is None or error.errno not in _WRONG_PLACES:
+        return ""
+    return f"{error.filename}: {error.strerror}; name another place, or ask for the right to use this one"
 
 
 @contextmanager
@@ -131,8 +142,8 @@ def explained_errors() -> Iterator[None]:
         typer.echo(f"rtpipeline: {error}", err=True)
         raise typer.Exit(EXIT_FAILED) from error
     except OSError as error:
-        full = disk_full_reason(error)
-        if not full:
+        reason = disk_full_reason(error) or _wrong_place(error)
+        if not reason:
             raise
-        typer.echo(f"rtpipeline: {full}", err=True)
+        typer.echo(f"rtpipeline: {reason}", err=True)
         raise typer.Exit(EXIT_FAILED) from error

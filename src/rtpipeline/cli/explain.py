@@ -28,9 +28,12 @@ def command(
     json_output: Json = False,
 ) -> None:
     """Say why each stage of a course ran, and whether it would run again."""
+    if outdir is None and not Path(course).is_dir():
+        raise usage_error(f"{course}: no such course folder; PATIENT/COURSE goes with --outdir OUT")
     folder = Path(course) if outdir is None else outdir / course
-    configuration = configuration_of_output(outdir or folder.resolve().parent.parent, config or [], os.environ)
-    found = _course(folder)
+    output = outdir or folder.resolve().parent.parent
+    configuration = configuration_of_output(output, config or [], os.environ)
+    found = _course(folder, CohortFiles(output))
     with explained_errors():
         explained = [_explained(stage, found, configuration) for stage in STAGES]
     if json_output:
@@ -40,12 +43,11 @@ def command(
         typer.echo(_text(one))
 
 
-def _course(folder: Path) -> Course:
+def _course(folder: Path, cohort: CohortFiles) -> Course:
     try:
         return Course.load(folder)
     except FileNotFoundError as error:
-        cohort = CohortFiles(folder.parent.parent)
-        known = ", ".join(course.key for course in cohort.manifest_courses()) if cohort.manifest.is_file() else "none"
+        known = ", ".join(course.key for course in cohort.manifest_courses())
         message = f"{folder}: not a course folder (it has no course.json); the courses are: {known}"
         raise usage_error(message) from error
 

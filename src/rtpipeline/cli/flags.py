@@ -27,7 +27,9 @@ Config: TypeAlias = Annotated[
 ]
 ConfigOfLastRun: TypeAlias = Annotated[
     list[str] | None,
-    typer.Option(metavar=_CONFIG, help="YAML file [the last run's], or one key; repeatable.", rich_help_panel=INPUT),
+    typer.Option(
+        metavar=_CONFIG, help="YAML file (else the last run's), or one key; repeatable.", rich_help_panel=INPUT
+    ),
 ]
 Clinical: TypeAlias = Annotated[
     Path | None, typer.Option(help="CSV to join to the analysis table.", rich_help_panel=INPUT)

@@ -17,6 +17,7 @@ from rtpipeline.cli.flags import Json, takes
 from rtpipeline.cli.printing import output_console, table_of
 from rtpipeline.cli.run_flags import RunFlags
 from rtpipeline.config import Configuration
+from rtpipeline.config.named_files import require_named_files
 from rtpipeline.course import CohortFiles
 from rtpipeline.pipeline.plan import RunPlan
 from rtpipeline.pipeline.preview import CoursePreview, StagePreview, preview, run_seconds
@@ -37,10 +38,13 @@ def print_plan(configuration: Configuration, options: RunOptions, *, json_output
     """Print the parallelization and the pools, what each stage takes, and what is to do for each course.
 
     Raises:
-        ConfigurationError: there is no input folder, and no course was organized before.
+        ConfigurationError: there is no input folder, and no course was organized before; or a file that the
+            configuration names is not there.
     """
     if configuration.dicom_root is not None or not CohortFiles(configuration.output_dir).manifest.is_file():
         input_folder(configuration)
+    if not options.only_results:
+        require_named_files(configuration)
     plan = RunPlan.of(configuration, options.stages)
     courses = preview(configuration, plan, _say_progress())
     if options.forced:

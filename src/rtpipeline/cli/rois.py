@@ -31,7 +31,7 @@ def command(
         Path | None, typer.Option(help="Table to write, .xlsx or .csv [OUTDIR/_RESULTS/structure_names.xlsx].")
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Source of structures, as a pattern; repeatable [manual].")
+        list[str] | None, typer.Option(help="Source of structures, as a pattern; repeatable (else `manual`).")
     ] = None,
     config: ConfigOfLastRun = None,
 ) -> None:

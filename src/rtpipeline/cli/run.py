@@ -13,6 +13,7 @@ from rtpipeline.cli.live_display import live_display
 from rtpipeline.cli.plan import print_plan
 from rtpipeline.cli.run_flags import RunFlags
 from rtpipeline.config import Configuration
+from rtpipeline.config.named_files import require_named_files
 from rtpipeline.course import CohortFiles
 from rtpipeline.pipeline.run import RunOptions, RunResult, input_folder, run
 
@@ -36,6 +37,8 @@ def run_and_say(
     """Run the pipeline with its log, and say at the end what came out and where."""
     if options.wants("organize"):
         input_folder(configuration)  # before anything is written
+    if not options.only_results:
+        require_named_files(configuration)
     logger = start_logging(configuration.logs, verbose=verbose)
     if configuration_file is not None:
         logger.info("configuration: %s", configuration_file)

@@ -10,6 +10,7 @@ import typer
 
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging, usage_error
 from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
+from rtpipeline.config.named_files import require_named_files
 from rtpipeline.outcome import Outcome
 from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 from rtpipeline.pipeline.single_stage import run_one_stage
@@ -40,6 +41,7 @@ def command(
     }
     configuration, _ = configuration_from(config or [], flags, os.environ)
     with explained_errors():
+        require_named_files(configuration)
         logger = start_logging(configuration.logs, verbose=verbose)
         outcome = run_one_stage(name, course, configuration, logger=logger, forced=force)
     raise typer.Exit(exit_code_of(outcome))

@@ -13,6 +13,7 @@ from rtpipeline.cli.doctor import packages_check
 from rtpipeline.cli.environment_checks import environment_checks
 from rtpipeline.cli.flags import Config, DicomRoot, Json, OutDir
 from rtpipeline.config import Configuration
+from rtpipeline.config.named_files import NAMED_FILES, missing_files
 from rtpipeline.custom_models import usable_models
 from rtpipeline.custom_structures import load_custom_structures
 from rtpipeline.outcome import StageError
@@ -81,20 +82,13 @@ def output_check(folder: Path) -> Check:
 
 
 def named_file_checks(configuration: Configuration) -> Iterator[Check]:
-    """Files that the configuration names."""
-    keys = (
-        "structures.names",
-        "radiomics.params_file",
-        "radiomics.mr_params_file",
-        "radiomics.pet_params_file",
-        "aggregation.clinical",
-    )
-    for key in keys:
+    """Files that the configuration names; that of the custom structures is looked at more closely elsewhere."""
+    missing = dict(missing_files(configuration))
+    for key in NAMED_FILES:
         file = configuration.value(key)
-        if file is not None:
-            there = file.is_file()
-            fix = "" if there else f"correct {key}; relative paths begin at {Path.cwd()}"
-            yield Check(key, "ok" if there else "problem", f"{file}{'' if there else ' is not there'}", fix)
+        if file is not None and key != "custom_structures":
+            detail, fix = f"{file} is not there", f"correct {key}; relative paths begin at {Path.cwd()}"
+            yield Check(key, "problem", detail, fix) if key in missing else Check(key, "ok", str(file))
 
 
 def custom_structure_checks(file: Path | None) -> Iterator[Check]:

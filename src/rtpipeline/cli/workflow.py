@@ -19,6 +19,7 @@ from rtpipeline.atomic import write_text
 from rtpipeline.cli.console import configuration_from, explained_errors, usage_error
 from rtpipeline.cli.flags import Config, Cores, DicomRoot, DryRun, OutDir
 from rtpipeline.config import Configuration, environment_keys
+from rtpipeline.config.named_files import require_named_files
 from rtpipeline.outcome import StageError
 from rtpipeline.pipeline.run import EXIT_INTERRUPTED, EXIT_OK, input_folder
 from rtpipeline.workflow import PROFILES, SNAKEFILE
@@ -62,6 +63,7 @@ def command(
         ]
     with explained_errors():
         input_folder(configuration)
+        require_named_files(configuration)
         code = _run_snakemake(configuration, arguments, dry_run=dry_run)
         if code == EXIT_OK and not dry_run:
             code = exit_code_of_courses(Jobs.of(configuration, None))

@@ -67,6 +67,11 @@ class RunOptions:
         """Whether a stage is part of the run."""
         return self.stages is None or stage in self.stages
 
+    @property
+    def only_results(self) -> bool:
+        """Whether only the cohort's results are asked for, made of the courses as they are."""
+        return self.stages is not None and {*self.stages} <= {"aggregate", "report"}
+
 
 @dataclass(frozen=True)
 class RunResult:
