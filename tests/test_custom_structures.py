@@ -318,6 +318,44 @@ def test_a_name_that_means_two_structures_is_no_guess(tmp_path: Path) -> None:
     assert "2 manual structures could be meant" in result.reason
 
 
+def test_a_name_that_means_two_structures_does_not_give_way_to_an_alias(tmp_path: Path) -> None:
+    structures = (drawn("CTV", GTV), drawn("CTV", HEART), drawn("Other", LUNG_LEFT))
+    for names in ("{CTV: Other}", "{Target: [CTV, Other]}"):
+        yaml = "- {name: A, source_structures: [Target]}\n- {name: B, source_structures: [CTV]}\n"
+        results = build(yaml, tmp_path, structures, head=f"aliases: {names}\n")
+        assert "2 manual structures could be meant" in results["B"].reason
+        assert results["A"].mask is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"),
+    [
+        ("PTV+5", "PTV5"),
+        ("PTV 5.0", "PTV_50"),
+        ("Lungs-GTV", "Lungs+GTV"),
+        ("Lung_L", "Lung~_L"),
+        ("心臓", "肝臓"),
+        ("+", "#"),
+    ],
+)
+def test_signs_other_than_hyphens_spaces_and_underscores_make_another_name(
+    asked: str, there: str, tmp_path: Path
+) -> None:
+    yaml = f'- {{name: A, source_structures: ["{asked}"]}}\n'
+    assert "no such structure" in build(yaml, tmp_path, (drawn(there, GTV),))["A"].reason
+    both = build(yaml, tmp_path, (drawn(there, GTV), drawn(asked, HEART)))["A"]
+    np.testing.assert_array_equal(values(both), HEART)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there"),
+    [("ösophagus_mitte", "Ösophagus Mitte"), ("O\u0308sophagus Mitte", "\u00d6sophagus-Mitte"), ("Πνεύμων", "πνεύμων")],
+)
+def test_letters_of_any_alphabet_are_compared_without_regard_to_case(asked: str, there: str, tmp_path: Path) -> None:
+    yaml = f'- {{name: A, source_structures: ["{asked}"]}}\n'
+    np.testing.assert_array_equal(values(build(yaml, tmp_path, (drawn(there, GTV),))["A"]), GTV)
+
+
 def test_an_entry_may_replace_the_structure_it_is_made_from(tmp_path: Path) -> None:
     result = build("- {name: Heart, source_structures: [Heart], margin: 1}\n", tmp_path)["Heart"]
     assert values(result).sum() > HEART.sum()
@@ -367,6 +405,7 @@ def test_a_margin_on_unequal_planes_is_refused_with_the_reason(tmp_path: Path) -
         ('- {name: "A\\0", source_structures: [B]}\n', "control characters"),
         ("- {name: A, source_structures: [7]}\n", "0.source_structures.0: Input should be a valid string"),
         ("- {name: A, source_structures: [B], required_body_regions: [CHEST]}\n", "required_body_regions.0"),
+        ("- {name: A, source_structures: [B]}\naliases: {C: D, c: E}\n", "two aliases differ only in their spelling"),
     ],
 )
 def test_mistakes_in_the_file_are_named(yaml: str, message: str, tmp_path: Path) -> None:

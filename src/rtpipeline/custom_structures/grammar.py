@@ -182,6 +182,8 @@ def load_custom_structures(file: Path) -> CustomStructures:
     if double:
         raise StageError(f"custom_structures: {file}: several entries are called {', '.join(double)}; rename them")
     aliases = {token(name): others for name, others in parsed.aliases.items()}
+    if len(aliases) < len(parsed.aliases):
+        raise StageError(f"custom_structures: {file}: two aliases differ only in their spelling; make them one")
     return CustomStructures(_sorted_by_need(entries, str(file)), aliases)
 
 

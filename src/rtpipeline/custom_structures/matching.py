@@ -23,11 +23,13 @@ class Found:
         structures: those that it means; more than one for a pattern.
         notes: what a reader of the result should know of the choice.
         reason: why there is none; empty otherwise.
+        ambiguous: there are several, of which only one can be meant.
     """
 
     structures: tuple[Structure, ...] = ()
     notes: tuple[str, ...] = ()
     reason: str = ""
+    ambiguous: bool = False
 
 
 @dataclass
@@ -69,8 +71,8 @@ class CourseStructures:
         found = self._find(name, source)
         reasons = [found.reason]
         for other in self.aliases.get(token(name), ()):
-            if found.structures:
-                return found
+            if found.structures or found.ambiguous:
+                break
             found = self._find(other, source)
             reasons.append(f"{other}: {found.reason}")
         return found if found.structures else Found(reason=", ".join(reasons))
@@ -88,7 +90,8 @@ class CourseStructures:
             nearest = _nearest(name, drawn)
             if len(nearest) > 1:
                 return Found(
-                    reason=f"{len(nearest)} {one_source} structures could be meant; give one of them another name"
+                    reason=f"{len(nearest)} {one_source} structures could be meant; give one of them another name",
+                    ambiguous=True,
                 )
             if nearest:
                 return Found((nearest[0],), tuple(f"that of {other} has no voxel" for other in empty))

@@ -161,7 +161,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: True,
         tokens=_one,
         sentinel=".auto_rtstruct_done",
-        method_version=3,
+        method_version=4,
     ),
     Stage(
         name="anatomical_cropping",
@@ -209,7 +209,7 @@ STAGES: tuple[Stage, ...] = (
         ),
         enabled=lambda configuration: configuration.dvh.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.dvh_threads_per_job,
-        method_version=4,
+        method_version=5,
         sentinel=".dvh_done",
     ),
     Stage(
@@ -251,7 +251,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.radiomics_threads_per_job,
         sentinel=".radiomics_done",
-        method_version=6,
+        method_version=7,
     ),
     Stage(
         name="radiomics_robustness",
@@ -271,7 +271,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics_robustness.enabled,
         tokens=_robustness_tokens,
         sentinel=".radiomics_robustness_done",
-        method_version=5,
+        method_version=6,
     ),
     Stage(
         name="quality_control",
@@ -294,7 +294,7 @@ STAGES: tuple[Stage, ...] = (
         tokens=lambda configuration, parallelization: configuration.scheduler.qc_threads_per_job,
         sentinel=".qc_done",
         aliases=("qc",),
-        method_version=5,
+        method_version=6,
     ),
 )
 

@@ -7,6 +7,7 @@ possible is proposed by `rtpipeline rois`, for a person to decide.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -40,6 +41,13 @@ _DRAWN_BY = (
 _VERSIONS = ("final", "new", "old", "copy", "edit", "edited", "v")
 _QUALIFIERS = frozenset((*_DRAWN_BY, *_VERSIONS))
 """Words that say how or where an organ was drawn, not which one it is."""
+_SIGNS_OF_ANOTHER_STRUCTURE = {
+    "+": "made of several structures, or with a margin",
+    "&": "made of several structures",
+    "~": "a part of a structure",
+    "!": "a target without others",
+}
+"""What signs mean, by TG-263 (`Lung~_L`, `PTV!`) or custom."""
 _SIMILARITY = 0.87
 _SHORTEST_MISSPELLING = 6
 
@@ -60,8 +68,12 @@ class NameProposal:
 
 
 def token(name: str) -> str:
-    """What names are compared by: letters and digits without regard to case."""
-    return re.sub(r"[\W_]+", "", name.lower())
+    """What names are compared by: without regard to case, spaces, hyphens and underscores.
+
+    Other signs count: `PTV+5` is not `PTV5`, and `Lung~_L` is a part of `Lung_L`.
+    """
+    lower = unicodedata.normalize("NFC", name).lower()
+    return re.sub(r"[\s_-]+", "", lower) or lower
 
 
 def standard_name(roi_name: str, rules: Sequence[NameRule] = ()) -> str:
@@ -87,6 +99,8 @@ def propose(roi_name: str, rules: Sequence[NameRule] = ()) -> NameProposal:
 
 @lru_cache(maxsize=4096)
 def _by_rules(roi_name: str) -> NameProposal:
+    if signs := [sign for sign in roi_name if sign in _SIGNS_OF_ANOTHER_STRUCTURE]:
+        return NameProposal("", "none", _SIGNS_OF_ANOTHER_STRUCTURE[signs[0]])
     plain = re.sub(r"[^a-z0-9.,]+", " ", roi_name.lower()).strip()
     variants = spellings(roi_name)
     found = target(plain) or next(filter(None, (bone(" ".join(words)) for words in variants)), None)
@@ -96,8 +110,6 @@ def _by_rules(roi_name: str) -> NameProposal:
     listed = listed_name(roi_name)
     if listed:
         return NameProposal(listed, "certain", "a name of the standard")
-    if "+" in roi_name:
-        return NameProposal("", "none", "made of several structures, or with a margin")
     for propose_organ in (_organ, _qualified_organ, _misspelt_organ):
         proposals = [proposal for words in variants if (proposal := propose_organ(words)) is not None]
         if proposals:
