@@ -379,7 +379,7 @@ def test_coverage_of_a_box_is_the_part_of_its_voxels_on_the_grid(
     assert covered_fraction(Structure("manual", 1, "BOX", "", contours=contours), grid) == pytest.approx(covered)
 
 
-def test_a_structure_that_pyradiomics_refuses_makes_the_course_partial(
+def test_a_structure_that_is_too_small_once_resampled_is_skipped_and_the_course_complete(
     lung: Course, quick: Path, tmp_path: Path, children: ChildProcesses
 ) -> None:
     quick.write_text(QUICK.replace("minimumROISize: 64", "minimumROISize: 10000"), encoding="utf-8")
@@ -388,10 +388,11 @@ def test_a_structure_that_pyradiomics_refuses_makes_the_course_partial(
     outcome = radiomics.run(lung, configured(quick, include=("GTV*", "*Cord")), resources)
 
     ledger = rows(read_parquet(CourseFiles(resources.staging).radiomics_ledger))
-    assert outcome.status == "partial"
-    assert "Spinal-Cord on CT" in outcome.reason
-    assert ledger["Spinal-Cord"]["status"] == "failed"
-    assert "minimum size: 10000" in str(ledger["Spinal-Cord"]["reason"])
+    assert outcome.status == "ok", outcome.reason
+    assert ledger["Spinal-Cord"]["status"] == "skipped"
+    assert "voxels of 2 x 2 x 2 mm, and minimumROISize of the parameters asks for more than 10000" in str(
+        ledger["Spinal-Cord"]["reason"]
+    )
     assert read_parquet(CourseFiles(resources.staging).radiomics_ct).column("roi_name").to_pylist() == ["GTV-1"]
 
 

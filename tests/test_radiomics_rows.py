@@ -78,14 +78,14 @@ def features(values: NDArray[np.bool_]) -> dict[str, float]:
     return {"original_firstorder_Mean": float(VALUES[values].mean()), "original_shape_VoxelVolume": volume_mm3}
 
 
-def test_structures_of_one_name_keep_their_own_values_and_the_refused_one_is_absent(
+def test_structures_of_one_name_keep_their_own_values_and_the_small_one_is_absent(
     course: Course, configuration: Configuration, tmp_path: Path, children: ChildProcesses
 ) -> None:
     masks = {1: synthetic.GTV, 2: TINY, 3: synthetic.HEART}
     write_rois(course, "RS.dcm", "DICOM/CT", *(("Node", values) for values in masks.values()))
     resources = resources_for(tmp_path, children)
 
-    assert radiomics.run(course, configuration, resources).status == "partial"
+    assert radiomics.run(course, configuration, resources).status == "ok"
 
     files = CourseFiles(resources.staging)
     found = {row["roi_number"]: row for row in read_parquet(files.radiomics_ct).to_pylist()}
@@ -96,9 +96,29 @@ def test_structures_of_one_name_keep_their_own_values_and_the_refused_one_is_abs
     ledger = read_parquet(files.radiomics_ledger).to_pylist()
     assert [(row["roi_number"], row["roi_name"], row["status"]) for row in ledger] == [
         (1, "Node", "ok"),
-        (2, "Node", "failed"),
+        (2, "Node", "skipped"),
         (3, "Node", "ok"),
     ]
+
+
+def test_an_error_takes_away_its_structure_and_makes_the_course_partial(
+    course: Course, configuration: Configuration, tmp_path: Path, children: ChildProcesses
+) -> None:
+    """No two voxels of the smaller structure are eight voxels apart."""
+    assert configuration.radiomics.params_file is not None
+    configuration.radiomics.params_file.write_text(
+        "featureClass: {firstorder: [Mean], glcm: [Contrast]}\nsetting: {distances: [8]}", encoding="utf-8"
+    )
+    write_rois(course, "RS.dcm", "DICOM/CT", ("GTV", synthetic.GTV), ("Heart", synthetic.HEART))
+    resources = resources_for(tmp_path, children)
+
+    outcome = radiomics.run(course, configuration, resources)
+
+    ledger = read_parquet(CourseFiles(resources.staging).radiomics_ledger).to_pylist()
+    assert outcome.status == "partial"
+    assert "GTV on CT: RuntimeError" in outcome.reason
+    assert [(row["roi_name"], row["status"]) for row in ledger] == [("GTV", "failed"), ("Heart", "ok")]
+    assert "RuntimeError" in ledger[0]["reason"]
 
 
 def test_a_run_that_goes_on_has_the_rows_of_the_first_too(

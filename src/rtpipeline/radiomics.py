@@ -86,6 +86,11 @@ class Case:
         """Whether it is still to be extracted."""
         return not self.status
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it should have features and has none."""
+        return self.status in ("failed", "timed out")
+
     def identifiers(self, course: Course) -> dict[str, object]:
         """The columns that name its row."""
         return {
@@ -127,9 +132,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
                 case.end("failed" if isinstance(error, DicomError) else "skipped", str(error))
     out_of_memory = _extract(jobs, client, configuration.radiomics, resources)
     _write(course, cases, CourseFiles(resources.staging))
-    failures = [
-        f"{case.structure.roi_name} on {case.image.name}: {case.reason}" for case, _ in jobs if case.status != "ok"
-    ]
+    failures = [f"{case.structure.roi_name} on {case.image.name}: {case.reason}" for case, _ in jobs if case.has_failed]
     return _outcome(cases, asked[0], image_problems + failures, out_of_memory, client.environment)
 
 
@@ -251,7 +254,7 @@ def _extract(
         case.features = result.features
         case.diagnostics = _diagnostics(job, result, versions)
         out_of_memory = out_of_memory or result.memory_pressure
-        if result.status != "ok":
+        if case.has_failed:
             resources.logger.warning("%s on %s: %s", case.structure.roi_name, case.image.name, result.reason)
     return out_of_memory
 

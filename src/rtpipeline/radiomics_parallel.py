@@ -173,7 +173,8 @@ class RadiomicsClient:
         try:
             return self._service().process.call(request, _SHORT_REQUEST_TIMEOUT_S)
         except WorkerError as error:
-            raise StageError(f"radiomics parameters: {error}", memory_pressure=error.memory_pressure) from error
+            reason = str(error).removeprefix("ParameterError: ")
+            raise StageError(f"radiomics parameters: {reason}", memory_pressure=error.memory_pressure) from error
 
     def extract(
         self,

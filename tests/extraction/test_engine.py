@@ -109,6 +109,10 @@ SETTINGS = {
     "resegmented_shape": "setting: {resegmentRange: [-2, 2], resegmentMode: sigma, resegmentShape: true}",
     "filters": "imageType: {Square: {}, SquareRoot: {}, Logarithm: {}, Exponential: {}, Gradient: {binWidth: 10}}",
     "wavelet_levels": "imageType: {Wavelet: {wavelet: db2, level: 2, start_level: 1}}",
+    "own_settings": "imageType: {Original: {label: 1, binWidth: 9, distances: [1, 2]}, Wavelet: {force2D: true}, "
+    "Square: {symmetricalGLCM: false}, LoG: {sigma: [2], binCount: 9, weightingNorm: manhattan}}\n" + NO_SHAPE,
+    "unresampled_along_x": "featureClass: {shape: , firstorder: [], glcm: [Contrast, Homogeneity1]}\n"
+    "setting: {resampledPixelSpacing: [0, 2, 2], padDistance: 0, normalize: , binCount: , weightingNorm: no_weighting}",
     "chosen": "featureClass: {glcm: [MCC, ClusterShade], gldm: [DependenceEntropy], shape: [Sphericity, Flatness]}",
 }
 
@@ -289,19 +293,40 @@ def test_another_image_under_the_same_name_is_not_taken_for_the_first(
     assert second == pytest.approx(first + 100, abs=1e-3)
 
 
-def test_a_mask_that_pyradiomics_refuses_fails_with_its_reason(
+TOO_SMALL = {
+    # Box of voxels of 1 mm (z, y, x), settings, and the reason; without one, it is just large enough.
+    "one_more_than_the_limit": ((5, 5, 5), "minimumROISize: 124", ""),
+    "as_many_as_the_limit": ((5, 5, 5), "minimumROISize: 125", "125 voxels of 1 x 1 x 1 mm, and minimumROISize"),
+    "a_line": ((1, 12, 1), "binWidth: 25", "12 voxels of 1 x 1 x 1 mm along 1 of the 3 axes, and minimumROIDimensions"),
+    "a_plane": ((5, 1, 5), "minimumROIDimensions: 3", "along 2 of the 3 axes, and minimumROIDimensions"),
+    "one_voxel": ((1, 1, 1), "minimumROIDimensions: 1", "1 voxel of 1 x 1 x 1 mm, and features need more"),
+    "resampled": ((5, 5, 5), "resampledPixelSpacing: [2, 2, 2], minimumROISize: 64", "voxels of 2 x 2 x 2 mm, and"),
+    "resampled_away": ((2, 2, 2), "resampledPixelSpacing: [9, 9, 9]", "0 voxels of 9 x 9 x 9 mm"),
+    "resegmented": ((5, 5, 5), "resegmentRange: [0, 20], minimumROISize: 124", "within resegmentRange, and minimumROI"),
+    "resegmented_away": ((5, 5, 5), "resegmentRange: [9000]", "no more than 1 voxel within resegmentRange"),
+}
+
+
+def test_a_structure_that_is_too_small_is_skipped_with_a_plain_reason(
     tmp_path: Path, client: RadiomicsClient, make_job: Callable[..., ExtractionJob]
 ) -> None:
-    image_grid = grid((0.8, 1.1, 2.5))
-    parameters = tmp_path / "parameters.yaml"
-    parameters.write_text("setting: {resampledPixelSpacing: [1, 1, 1], minimumROISize: 5000}\n", encoding="utf-8")
-    mask = ellipsoid(image_grid, (30, 60, 70), (2, 4, 4))
+    """Where PyRadiomics refuses the mask by an error of its own."""
+    image_grid = Grid.uniform((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (40, 40, 40), np.eye(3))
+    volume = noisy_volume(image_grid)
+    jobs = []
+    for key, (size, setting, _) in TOO_SMALL.items():
+        parameters = tmp_path / f"{key}.yaml"
+        parameters.write_text(f"featureClass: {{firstorder: [Mean]}}\nsetting: {{{setting}}}\n", encoding="utf-8")
+        inside = np.zeros(image_grid.shape, bool)
+        inside[tuple(slice(20, 20 + count) for count in size)] = True
+        jobs.append(make_job(key, volume, Mask.cropped(image_grid, inside), parameters))
 
-    (result,) = client.extract([make_job("small", noisy_volume(image_grid), mask, parameters)], timeout_s=60)
+    results = {result.key: result for result in client.extract(jobs, timeout_s=60)}
 
-    assert result.status == "failed"
-    assert "minimum size: 5000" in result.reason
-    assert result.features == {}
+    for key, (_, _, reason) in TOO_SMALL.items():
+        result = results[key]
+        assert (result.status, len(result.features)) == (("skipped", 0) if reason else ("ok", 1)), key
+        assert reason in result.reason, key
 
 
 def test_a_flat_region_has_undefined_features_and_they_are_null(

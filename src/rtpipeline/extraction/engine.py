@@ -21,6 +21,7 @@ from rtpipeline.extraction.extractor import Checked, PreparedExtractor
 from rtpipeline.extraction.jobs import ExtractionJob, ImageOnDisk, JobResult, MaskOnDisk
 from rtpipeline.extraction.prefilter import Prefilter
 from rtpipeline.extraction.resampling import Box, output_grid, resampled, target_spacing
+from rtpipeline.extraction.usable import UnusableStructureError
 
 _prefilter = Prefilter()
 
@@ -32,7 +33,7 @@ def extract(job: ExtractionJob) -> JobResult:
         An `ok` result; None where a feature is undefined for this ROI (NaN or infinite).
 
     Raises:
-        ValueError: PyRadiomics refuses the mask (empty, too small, too few dimensions), with its reason.
+        UnusableStructureError: the structure is empty, too small, or has too few dimensions, possibly once resampled.
         RuntimeError: ITK cannot filter the image.
         OSError: image or mask cannot be read.
     """
@@ -55,7 +56,7 @@ def prepared(image: ImageOnDisk, mask: MaskOnDisk, extractor: PreparedExtractor)
     """Image and mask as PyRadiomics' loading step leaves them: normalised, resampled, cut to a box around the mask.
 
     Raises:
-        ValueError: the mask is empty.
+        UnusableStructureError: the mask is empty.
     """
     setting = extractor.settings
     values = np.load(image.file, mmap_mode="r")
@@ -110,7 +111,7 @@ def _tight_mask(mask: MaskOnDisk) -> tuple[NDArray[np.bool_], Box]:
     """The mask's voxels inside its bounding box, and that box on the image's grid."""
     stored = np.load(mask.file)
     if not stored.any():
-        raise ValueError("the mask has no voxels")
+        raise UnusableStructureError("it has no voxel")
     bounds = [np.flatnonzero(stored.any(axis=tuple({0, 1, 2} - {axis}))) for axis in (2, 1, 0)]
     start = np.array([int(indices[0]) for indices in bounds])
     stop = np.array([int(indices[-1]) + 1 for indices in bounds])

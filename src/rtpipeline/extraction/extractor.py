@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from radiomics import getFeatureClasses, imageoperations
 from radiomics.featureextractor import RadiomicsFeatureExtractor
 from radiomics.imageoperations import checkMask, cropToTumorMask, resegmentMask
-from ruamel.yaml.error import YAMLError  # type: ignore[import-not-found]
 
 from rtpipeline.extraction.firstorder import FirstOrder
 from rtpipeline.extraction.glcm import Glcm
@@ -30,35 +28,11 @@ from rtpipeline.extraction.jobs import Part
 from rtpipeline.extraction.ngtdm import Ngtdm
 from rtpipeline.extraction.region import Place, Region
 from rtpipeline.extraction.shape import Shape
+from rtpipeline.extraction.usable import UnusableStructureError, require_usable
 from rtpipeline.extraction.wavelet import wavelet_images
 
 CLASSES = {"firstorder": FirstOrder, "glcm": Glcm, "glrlm": Glrlm, "glszm": Glszm, "gldm": Gldm, "ngtdm": Ngtdm}
 """PyRadiomics' names of classes → ours; each says which settings it handles."""
-
-
-class ParameterError(ValueError):
-    """A parameter file is not what PyRadiomics accepts."""
-
-
-def read_parameters(file: Path) -> dict[str, Any]:
-    """Read and validate a parameter file in PyRadiomics' format, with the library's own schema.
-
-    Returns:
-        `setting` (with the library's defaults filled in), `imageType` and `featureClass`, JSON-ready.
-
-    Raises:
-        ParameterError: the library refuses it: not YAML, an unknown class, feature or setting, a value of the wrong
-            type.
-    """
-    try:
-        library = RadiomicsFeatureExtractor(str(file))
-    except (OSError, ValueError, TypeError, RuntimeError, YAMLError) as error:
-        raise ParameterError(f"{file}: {error}") from error
-    return {
-        "setting": library.settings,
-        "imageType": {name: settings or {} for name, settings in library.enabledImagetypes.items()},
-        "featureClass": library.enabledFeatures,
-    }
 
 
 @dataclass(frozen=True)
@@ -95,14 +69,20 @@ class PreparedExtractor(RadiomicsFeatureExtractor):
         """PyRadiomics' checks of a mask, and its resegmentation; the box is that of the last mask, also for shape.
 
         Raises:
-            ValueError: the mask is empty, too small or has too few dimensions, possibly after resegmentation.
+            UnusableStructureError: the mask is empty, too small or has too few dimensions, possibly after
+                resegmentation.
         """
         setting = self.settings
         self._setTolerance()
+        require_usable(mask, setting)
         box, _ = checkMask(image, mask, **setting)
         if setting.get("resegmentRange") is None:
             return Checked(image, mask, mask, mask, box)
-        remaining = resegmentMask(image, mask, **setting)
+        try:
+            remaining = resegmentMask(image, mask, **setting)
+        except ValueError as error:  # `read_parameters` has seen to its other reasons
+            raise UnusableStructureError("it has no more than 1 voxel within resegmentRange") from error
+        require_usable(remaining, setting, within="resegmentRange")
         box, _ = checkMask(image, remaining, **setting)
         shape_mask = remaining if setting.get("resegmentShape") else mask
         return Checked(image, mask, shape_mask, remaining, box, is_resegmented=True)
@@ -120,7 +100,7 @@ class PreparedExtractor(RadiomicsFeatureExtractor):
         for image_type, own in part.image_types.items():
             library = getattr(imageoperations, f"get{image_type}Image")
             filtered = wavelet_images if image_type == "Wavelet" else library
-            for image, name, setting in filtered(checked.image, checked.mask, **{**self.settings, **own}):
+            for image, name, setting in filtered(checked.image, checked.mask, **{**self.settings, **own, "label": 1}):
                 region, mask = cropToTumorMask(image, checked.mask, checked.box)
                 values |= self.computeFeatures(region, mask, name, **setting)
         return values

@@ -117,7 +117,7 @@ class ExtractionJob:
         )
 
 
-JobStatus = Literal["ok", "failed", "timed out"]
+JobStatus = Literal["ok", "skipped", "failed", "timed out"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class JobResult:
 
     Attributes:
         key: of the job.
-        status: `ok`, `failed` or `timed out`.
+        status: `ok`; `skipped` where the structure is too small for what is asked for; `failed` or `timed out`.
         features: PyRadiomics' feature names → values; None where a feature is undefined (NaN or infinite) for this
             ROI. Empty unless the status is `ok`.
         diagnostics: where they are asked for: PyRadiomics' names without `diagnostics_`, vectors as `…_x`, `…_y`,

@@ -18,6 +18,7 @@ from rtpipeline.extraction.company import NO_LIMIT, Company
 from rtpipeline.extraction.engine import extract
 from rtpipeline.extraction.jobs import ExtractionJob, JobResult
 from rtpipeline.extraction.memory import estimated_bytes
+from rtpipeline.extraction.usable import UnusableStructureError
 from rtpipeline.scheduling.memory import free_memory_bytes, kernel_kill_count
 from rtpipeline.scheduling.memory_pressure import KILLED_EXIT_CODES, mentions_memory_pressure
 
@@ -208,6 +209,8 @@ def work(connection: Connection) -> None:
             return
         try:
             result = extract(job)
+        except UnusableStructureError as error:
+            result = JobResult(job.key, "skipped", {}, reason=str(error))
         except MemoryError as error:
             result = JobResult(job.key, "failed", {}, reason=f"out of memory: {error}", memory_pressure=True)
         except (ValueError, RuntimeError, ArithmeticError, IndexError, OSError) as error:

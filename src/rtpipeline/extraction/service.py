@@ -13,9 +13,9 @@ import logging
 from concurrent.futures import Future
 from pathlib import Path
 
-from rtpipeline.extraction.extractor import read_parameters
 from rtpipeline.extraction.identity import identity
 from rtpipeline.extraction.jobs import ExtractionJob, JobResult
+from rtpipeline.extraction.parameter_file import read_parameters
 from rtpipeline.extraction.pool import WorkerPool
 from rtpipeline.scheduling.worker_process import Message, serve
 

@@ -124,7 +124,7 @@ def _write(files: CourseFiles, tasks: Sequence[Task], results: dict[str, JobResu
     usable = counts["ok"]
     lost = counts["failed"] + counts["timed out"]
     if usable == 0 and lost == 0:
-        return skipped(next(str(row["reason"]) for row in ledger))
+        return skipped(f"no structure can be used, the first: {ledger[0]['roi_name']}: {ledger[0]['reason']}")
     if usable == 0:
         reason = next(str(row["reason"]) for row in ledger if row["status"] != "skipped")
         return failed(f"none of {lost} perturbation states could be extracted: {reason}", memory_pressure=out_of_memory)

@@ -93,7 +93,7 @@ RADIOMICS_LEDGER = Table(
         *_IMAGE_COLUMNS,
         _SUV_VARIANT,
         *STRUCTURE_COLUMNS,
-        Column("status", "text", "ok, skipped, failed, or timed out."),
+        Column("status", "text", "ok, skipped (not asked for, or too small), failed (an error), or timed out."),
         Column("reason", "text", "Why there are no features; empty when the status is ok."),
         Column("voxel_count", "integer", "Voxels of the image inside the structure; empty where it was not looked at."),
         Column("undefined_feature_count", "integer", "Features that are undefined for this structure."),

@@ -52,7 +52,11 @@ ROBUSTNESS_LEDGER = Table(
         *COURSE_COLUMNS,
         *STRUCTURE_COLUMNS,
         *_STATE_COLUMNS,
-        Column("status", "text", "ok, skipped (the grid does not allow the state), failed or timed out."),
+        Column(
+            "status",
+            "text",
+            "ok, skipped (the image's grid does not allow the state, or it is too small), failed or timed out.",
+        ),
         Column("reason", "text", "Why; with ok a remark."),
     ),
     sort_by=_ROW_KEY,
