@@ -2,7 +2,8 @@
 
 Ten patients with 178 files each: a CT of 174 slices of 256 × 256, structure set, plan, dose, treatment record. Then the
 scale: indexing and deciding on 10,000 and on 100,000 files that are little but headers, each in a process of its own,
-whose largest memory is taken.
+whose processor time (from its start to its end) and largest memory are taken. The small ones run one after another
+beside the large one, so that both meet the same machine: what else it does at the moment does not show in their ratio.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from dicom_factory import Patient
 
 THREADS = 2
 ROUNDS = 5
-SCALE_ROUNDS = 1
 SLICES = 200
 SCANNED = ["PatientID", "Modality", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"]
 
@@ -116,15 +116,15 @@ def make_headers(folder: Path, count: int) -> None:
 
 
 SCALE = """
-import json, resource, sys, time
+import json, resource, sys, tempfile, time
 from pathlib import Path
-sys.path[:0] = json.loads(sys.argv[3])
+sys.path[:0] = json.loads(sys.argv[2])
 import organize
 from rtpipeline.config import Configuration
 from rtpipeline.organize.cohort import plan_courses
-from rtpipeline.organize.index import Index, build_index
 start = time.perf_counter()
-index = organize.run_index(Path(sys.argv[1]), Path(sys.argv[2]))
+with tempfile.TemporaryDirectory() as out:
+    index = organize.run_index(Path(sys.argv[1]), Path(out))
 indexed = time.perf_counter() - start
 courses, unused, _ = plan_courses(index.files, Configuration().organize, {}, {})
 print(json.dumps({
@@ -135,20 +135,24 @@ print(json.dumps({
 """
 
 
-def measure_scale(work: Path, count: int) -> dict[str, float]:
-    root, out = work / f"headers {count}", work / f"index {count}"
-    root.mkdir()
-    out.mkdir()
-    make_headers(root, count)
-    command = [sys.executable, "-c", SCALE, str(root), str(out), json.dumps([str(Path(__file__).parent)])]
-    best: dict[str, float] = {}
-    for _ in range(SCALE_ROUNDS):
-        shutil.rmtree(out)
-        out.mkdir()
-        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        best = min(best or found, found, key=lambda one: one["index_s"])
-    shutil.rmtree(root)
-    return best
+def measure_scale(work: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Figures of 10,000 files (medians of several processes) and of 100,000, measured at the same time."""
+    few, many = work / "headers 10000", work / "headers 100000"
+    for root, count in ((few, 10_000), (many, 100_000)):
+        root.mkdir()
+        make_headers(root, count)
+    small: list[dict[str, float]] = []
+    with start_scale(many) as large:
+        while large.poll() is None or not small:
+            with start_scale(few) as process:
+                small.append(json.loads(process.communicate()[0]))
+        found = json.loads(large.communicate()[0])
+    return {name: statistics.median(one[name] for one in small) for name in small[0]}, found
+
+
+def start_scale(root: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCALE, str(root), json.dumps([str(Path(__file__).parent)])]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -191,20 +195,20 @@ def main() -> None:
         again = count_opens(root, lambda: run_organize(root, out)) / len(files)
         add_slice(files[0], root / "added")
         added = count_opens(root, lambda: run_index(root, index))
-        few, many = measure_scale(work, 10_000), measure_scale(work, 100_000)
+        few, many = measure_scale(work)
     finally:
         shutil.rmtree(work)
     figures = {name: statistics.median(values) for name, values in times.items()}
     ratio = statistics.median([one / other for one, other in zip(times["organize_s"], times["scan_s"], strict=True)])
     figures |= {f"{name}_10000": value for name, value in few.items()}
     figures |= {f"{name}_100000": value for name, value in many.items()}
-    growth = many["index_s"] / few["index_s"]
+    growth = many["cpu_s"] / few["cpu_s"]
     bars = {
         "organize_over_scan": {"value": ratio, "at_most": 3.0, "ok": ratio <= 3.0},
         "header_reads_per_file": {"value": first, "at_most": 1.0, "ok": first == 1.0},
         "opens_per_file_when_unchanged": {"value": again, "at_most": 0.0, "ok": again == 0.0},
         "opens_for_one_added_slice": {"value": added, "at_most": 1.0, "ok": added == 1},
-        "index_100000_over_10000": {"value": growth, "at_most": 11.0, "ok": growth <= 11.0},
+        "processor_time_100000_over_10000": {"value": growth, "at_most": 11.0, "ok": growth <= 11.0},
         "memory_gb_100000": {"value": many["memory_gb"], "at_most": 1.0, "ok": many["memory_gb"] < 1.0},
     }
     print(f"{len(files)} files, {THREADS} threads, median of {ROUNDS} rounds")
