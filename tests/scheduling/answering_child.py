@@ -3,17 +3,18 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from rtpipeline.scheduling.worker_process import serve
 
 EXECUTOR = ThreadPoolExecutor(4)
+BARRIER = threading.Barrier(4)
 
 
-def later(seconds, reply):
-    time.sleep(seconds)
-    return reply
+def meet(patience_s):
+    return {"met": BARRIER.wait(patience_s)}
 
 
 def handle(request):
@@ -29,8 +30,8 @@ def handle(request):
         return {name: os.environ.get(name) for name in request["variables"]}
     if "grandchild" in request:
         return {"pid": subprocess.Popen(["sleep", "600"]).pid}
-    if "concurrently" in request:
-        return EXECUTOR.submit(later, request["concurrently"], {"after": request["concurrently"]})
+    if "meet" in request:
+        return EXECUTOR.submit(meet, request["meet"])
     time.sleep(request.get("sleep", 0))
     return {"echo": request, "pid": os.getpid()}
 

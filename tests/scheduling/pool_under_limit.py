@@ -18,16 +18,22 @@ from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Grant, Task
 MEGABYTE = 1024 * 1024
 lock = threading.Lock()
 at_work = peak = 0
+ran_out = threading.Event()
 
 
 def work(grant: Grant) -> Outcome:
-    """Hold 400 MB for a while."""
+    """Hold 400 MB for a while: the first ones until there was no room for one more."""
     global at_work, peak
-    held = np.zeros(400 * MEGABYTE, dtype=np.uint8)
+    try:
+        held = np.zeros(400 * MEGABYTE, dtype=np.uint8)
+    except MemoryError:
+        ran_out.set()
+        raise
     with lock:
         at_work += 1
         peak = max(peak, at_work)
-    time.sleep(0.2)
+    ran_out.wait(60)
+    time.sleep(0.05)
     with lock:
         at_work -= 1
     return ok(megabytes=held.size // MEGABYTE)

@@ -3,6 +3,7 @@ import logging
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from rtpipeline.outcome import StageError, failed, ok
 from rtpipeline.scheduling import adaptive_pool
 from rtpipeline.scheduling.adaptive_pool import AdaptivePool, Task
 from rtpipeline.scheduling.worker_process import WorkerError, WorkerProcess
+from waiting import LONG_S, eventually
 
 HERE = Path(__file__).parent
 
@@ -39,19 +41,11 @@ def test_a_defect_fails_its_task_with_the_traceback_in_the_log(caplog):
     assert "Traceback" in caplog.text
 
 
-def test_waiting_for_a_token_does_not_count_against_a_time_limit(tmp_path):
-    """Three seconds of work one after another, each with a limit that only its own second has to keep."""
-    child = WorkerProcess("answering_child", log_file=tmp_path / "log", environment={"PYTHONPATH": str(HERE)})
-    child.call({})
-
-    def work(grant):
-        child.call({"sleep": 1}, timeout_s=2.5)
-        return ok()
-
-    started = time.monotonic()
+def test_waiting_for_a_token_does_not_count_against_a_time_limit():
+    """The clock of a limit starts with the call of a task, and no task is called while it waits for a token."""
+    work = AtWork()
     outcomes = AdaptivePool(budget=1).run([Task(f"{number}", "Work", work) for number in range(3)])
-    assert time.monotonic() - started > 2.5
-    child.close()
+    assert work.peak == 1
     assert {outcome.status for outcome in outcomes.values()} == {"ok"}
 
 
@@ -76,7 +70,7 @@ def test_tokens_never_exceed_the_budget(budget):
 
 
 def test_courses_past_segmentation_are_capped():
-    lock, at_work, peak = threading.Lock(), [], 0
+    lock, at_work, peak, two_at_once = threading.Lock(), [], 0, threading.Event()
 
     def work_on(group):
         def work(grant):
@@ -84,6 +78,9 @@ def test_courses_past_segmentation_are_capped():
             with lock:
                 at_work.append(group)
                 peak = max(peak, len(set(at_work)))
+                if peak == 2:
+                    two_at_once.set()
+            two_at_once.wait(LONG_S)
             time.sleep(0.02)
             with lock:
                 at_work.remove(group)
@@ -126,7 +123,7 @@ def test_a_course_goes_on_while_others_are_segmented():
     dvh_started = threading.Event()
 
     def segment(number):
-        return lambda grant: ok() if number == 0 or dvh_started.wait(20) else failed("the DVH had to wait")
+        return lambda grant: ok() if number == 0 or dvh_started.wait(LONG_S) else failed("the DVH had to wait")
 
     tasks = []
     for number in range(2):
@@ -155,23 +152,50 @@ def test_what_feeds_the_gpu_starts_before_everything_else_then_the_first_course(
     assert started == ["a segmentation", "b segmentation", "a metadata", "b metadata"]
 
 
-def test_time_in_the_queue_does_not_count():
-    seconds = []
-    tasks = [Task(f"{number}", "Work", lambda grant: time.sleep(0.7) or ok()) for number in range(3)]
-    AdaptivePool(budget=1, show=lambda view: seconds.extend(took for _, _, took in view.running)).run(tasks)
-    assert seconds
-    assert max(seconds) < 1.2  # the last one waits 1.4 s
+@pytest.fixture
+def clock(monkeypatch):
+    """The pool's clock: it stands still until a test sets its `now`, in seconds."""
+    stopped = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(adaptive_pool, "time", SimpleNamespace(monotonic=lambda: stopped.now))
+    return stopped
 
 
-def test_a_quiet_pool_says_that_it_lives_and_who_is_slow(caplog, monkeypatch):
-    monkeypatch.setattr(adaptive_pool, "HEARTBEAT_S", 0.6)
-    monkeypatch.setattr(adaptive_pool, "SLOW_AFTER_S", 0.8)
-    tasks = [Task("a dvh", "DVH", lambda grant: ok()), Task("b dvh", "DVH", lambda grant: time.sleep(2.2) or ok())]
+def test_time_in_the_queue_does_not_count(clock):
+    """Each of three tasks takes 7 s and is shown then; the last one waits 14 s."""
+    shown = []
+
+    def work(grant):
+        before = len(shown)
+        assert eventually(lambda: len(shown) > before)  # the pool has noted the start
+        clock.now += 7.0
+        assert eventually(lambda: max(shown[before:], default=0.0) >= 7.0)
+        return ok()
+
+    def show(view):
+        shown.extend(took for _, _, took in view.running)
+
+    outcomes = AdaptivePool(budget=1, show=show).run([Task(f"{number}", "Work", work) for number in range(3)])
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+    assert max(shown) == 7.0
+
+
+def test_a_quiet_pool_says_that_it_lives_and_who_is_slow(caplog, clock):
+    def wait_for(text, times):
+        return eventually(lambda: caplog.text.count(text) == times)
+
+    def hang(grant):
+        assert wait_for("DVH: 1/2 (50%)", 1)
+        clock.now += adaptive_pool.SLOW_AFTER_S + 1
+        assert wait_for("Still working, 1/2 done: b dvh (301 s)", 1)
+        clock.now += adaptive_pool.HEARTBEAT_S + 1
+        assert wait_for("Still working, 1/2 done: b dvh (362 s)", 1)
+        return ok()
+
+    tasks = [Task("a dvh", "DVH", lambda grant: ok()), Task("b dvh", "DVH", hang)]
     with caplog.at_level(logging.INFO):
-        AdaptivePool(budget=2).run(tasks)
-    assert "Still working, 1/2 done: b dvh (" in caplog.text
-    assert caplog.text.count("b dvh is slow: ") == 1
-    assert "a dvh is slow" not in caplog.text
+        outcomes = AdaptivePool(budget=2).run(tasks)
+    assert outcomes["b dvh"].status == "ok"
+    assert caplog.text.count("b dvh is slow: 301 s so far") == caplog.text.count("is slow: ") == 1
 
 
 def test_other_failures_are_not_tried_again():
@@ -251,33 +275,32 @@ def test_one_child_of_six_without_gpu_memory_halves_the_pool_which_recovers(tmp_
 
 
 class AtWork:
-    """Work that counts how many of it are done at once, and how many were at most."""
+    """Work that counts how many of it are done at once, and how many were at most; all wait until `expected` are."""
 
-    def __init__(self) -> None:
+    def __init__(self, expected: int = 1) -> None:
         self.lock, self.count, self.peak = threading.Lock(), 0, 0
+        self.expected, self.met = expected, threading.Event()
 
     def __call__(self, grant):
         with self.lock:
             self.count += 1
             self.peak = max(self.peak, self.count)
-        time.sleep(0.05)
+            if self.peak >= self.expected:
+                self.met.set()
+        self.met.wait(LONG_S)
+        time.sleep(0.05)  # a chance for one too many
         with self.lock:
             self.count -= 1
         return ok()
 
 
-def peak_of(memory_bytes: int, free: int, tasks: int = 6) -> int:
-    """How many of the tasks ran at once, where each says that it takes `memory_bytes` of `free` bytes."""
-    work = AtWork()
-    pool = AdaptivePool(budget=4, free_memory=lambda: free)
-    outcomes = pool.run([Task(f"{number}", "Work", work, memory_bytes=memory_bytes) for number in range(tasks)])
-    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
-    return work.peak
-
-
 @pytest.mark.parametrize(("needed", "peak"), [(1, 4), (25, 4), (33, 3), (50, 2), (51, 1), (1000, 1)])
 def test_tasks_start_only_where_their_memory_is_free_or_nothing_else_runs(needed, peak):
-    assert peak_of(needed, free=100) == peak
+    work = AtWork(expected=peak)
+    pool = AdaptivePool(budget=4, free_memory=lambda: 100)
+    outcomes = pool.run([Task(f"{number}", "Work", work, memory_bytes=needed) for number in range(6)])
+    assert {outcome.status for outcome in outcomes.values()} == {"ok"}
+    assert work.peak == peak
 
 
 def test_a_shared_gpu_takes_as_many_tasks_as_its_memory_holds():

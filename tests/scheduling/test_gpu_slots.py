@@ -18,13 +18,14 @@ from rtpipeline.scheduling import devices
 from rtpipeline.scheduling.devices import gpu_uuids, segmentation_devices
 from rtpipeline.scheduling.gpu_slots import held_device
 from rtpipeline.scheduling.memory import free_gpu_memory_bytes
+from waiting import LONG_S, eventually
 
 HOLDER = Path(__file__).with_name("holding_gpu.py")
 A, B = "GPU-aaaa-1", "GPU-bbbb-2"
 
 
-def start(tmp_path: Path, slots: str, times: int, seconds: float) -> subprocess.Popen[str]:
-    words = [sys.executable, HOLDER, tmp_path / "locks", tmp_path / "record", slots, times, seconds]
+def start(tmp_path: Path, slots: str, times: int, together: int) -> subprocess.Popen[str]:
+    words = [sys.executable, HOLDER, tmp_path / "locks", tmp_path / "record", slots, times, together]
     return subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, text=True)
 
 
@@ -45,7 +46,7 @@ def hold(folder: Path, slots: tuple[str, ...], preferred: str = "gpu:0", cancell
 
 
 def test_four_processes_take_turns_on_two_gpus(tmp_path):
-    processes = [start(tmp_path, "gpu:0,gpu:1", times=3, seconds=0.1) for _ in range(4)]
+    processes = [start(tmp_path, "gpu:0,gpu:1", times=3, together=2) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
     held = spans(tmp_path)
     assert set(held) == {"gpu:0", "gpu:1"}
@@ -55,7 +56,7 @@ def test_four_processes_take_turns_on_two_gpus(tmp_path):
 
 
 def test_a_gpu_with_two_slots_takes_two_at_once_and_no_third(tmp_path):
-    processes = [start(tmp_path, "gpu:0,gpu:0", times=1, seconds=1.0) for _ in range(3)]
+    processes = [start(tmp_path, "gpu:0,gpu:0", times=1, together=2) for _ in range(3)]
     assert [process.wait() for process in processes] == [0] * 3
     first, second, third = spans(tmp_path)["gpu:0"]
     assert second[0] < first[1]
@@ -63,12 +64,12 @@ def test_a_gpu_with_two_slots_takes_two_at_once_and_no_third(tmp_path):
 
 
 def test_a_killed_process_gives_its_gpu_back(tmp_path):
-    process = start(tmp_path, "gpu:0", times=1, seconds=60)
+    process = start(tmp_path, "gpu:0", times=1, together=2)
     assert process.stdout.readline() == "gpu:0\n"
     process.send_signal(signal.SIGKILL)
     process.wait()
-    again = start(tmp_path, "gpu:0", times=1, seconds=0)
-    assert again.wait(timeout=30) == 0
+    again = start(tmp_path, "gpu:0", times=1, together=1)
+    assert again.wait(timeout=LONG_S) == 0
 
 
 def test_the_preferred_gpu_first_then_another(tmp_path):
@@ -78,10 +79,16 @@ def test_the_preferred_gpu_first_then_another(tmp_path):
 
 def test_who_waits_stops_waiting_when_the_run_stops(tmp_path, caplog):
     cancelled = threading.Event()
-    threading.Timer(0.2, cancelled.set).start()
+
+    def stop_who_waits() -> None:
+        eventually(lambda: "waits for a GPU" in caplog.text)
+        cancelled.set()
+
+    stopping = threading.Thread(target=stop_who_waits)
+    stopping.start()
     with caplog.at_level(logging.INFO), hold(tmp_path, ("gpu:0",)), hold(tmp_path, ("gpu:0",), cancelled=cancelled):
         pass
-    assert cancelled.is_set()
+    stopping.join()
     assert "waits for a GPU" in caplog.text
 
 

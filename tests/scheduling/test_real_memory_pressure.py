@@ -18,7 +18,7 @@ def test_tasks_that_do_not_fit_side_by_side_are_all_done_by_fewer_workers():
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
     result = json.loads(finished.stdout)

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from rtpipeline.scheduling.worker_process import (
     WorkerRequestError,
     WorkerTimeoutError,
 )
+from waiting import LONG_S, all_end
 
 HERE = Path(__file__).parent
 
@@ -34,15 +34,6 @@ def start(tmp_path):
     yield start_child
     for child in children:
         child.close()
-
-
-def gone(pid: int, within_s: float = 5.0) -> bool:
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_request_is_answered(start):
@@ -63,12 +54,10 @@ def test_an_exception_in_the_child_fails_that_request_alone(start):
 
 
 def test_requests_answered_by_futures_overlap(start):
+    """None of four is answered before all four are at work."""
     child = start()
-    child.call({})
-    begin = time.monotonic()
-    futures = [child.submit({"concurrently": 0.5}) for _ in range(4)]
-    assert [future.result(5)["after"] for future in futures] == [0.5] * 4
-    assert time.monotonic() - begin < 1.5
+    futures = [child.submit({"meet": LONG_S}) for _ in range(4)]
+    assert sorted(future.result(LONG_S)["met"] for future in futures) == [0, 1, 2, 3]
 
 
 def test_death_fails_every_open_request_with_code_and_last_line(start):
@@ -90,10 +79,10 @@ def test_death_for_memory_is_seen(start, request_):
 
 def test_a_child_killed_by_signal_9_is_memory_pressure(start):
     child = start()
-    future = child.submit({"sleep": 60})
+    future = child.submit({"sleep": 600})
     psutil.Process(child.pid).send_signal(signal.SIGKILL)
     with pytest.raises(WorkerDiedError) as died:
-        future.result(10)
+        future.result(LONG_S)
     assert died.value.memory_pressure
 
 
@@ -101,9 +90,8 @@ def test_a_child_that_takes_too_long_is_killed_with_its_children(start):
     child = start()
     grandchild = child.call({"grandchild": True})["pid"]
     with pytest.raises(WorkerTimeoutError):
-        child.call({"sleep": 60}, timeout_s=0.5)
-    assert gone(child.pid)
-    assert gone(grandchild)
+        child.call({"sleep": 600}, timeout_s=0.5)
+    assert all_end([child.pid, grandchild])
 
 
 def test_the_child_and_its_children_end_when_the_parent_is_killed(tmp_path):
@@ -120,8 +108,8 @@ def test_the_child_and_its_children_end_when_the_parent_is_killed(tmp_path):
     child, grandchild = map(int, process.stdout.readline().split())
     process.kill()
     process.wait()
-    assert gone(child)
-    assert gone(grandchild)
+    process.stdout.close()
+    assert all_end([child, grandchild])
 
 
 def test_the_childs_log_lines_reach_the_parents_logger(tmp_path, caplog):
