@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nox
@@ -113,6 +113,25 @@ def docs(session: nox.Session) -> None:
     set_up(session, MAIN)
     for module in ("rtpipeline.config.reference", "rtpipeline.cli.reference", "rtpipeline.tables.reference"):
         session.run(str(MAIN.bin / "python"), "-m", module, ".", external=True)
+
+
+@nox.session
+def interpreters(session: nox.Session) -> None:
+    """Make the radiomics environment for every Python that it is for, and compare the features that they extract."""
+    set_up(session, MAIN)
+    environments = [
+        replace(
+            RADIOMICS,
+            folder=ROOT / f".venv-radiomics-{version}",
+            python_versions=(version,),
+            python_variable=f"{RADIOMICS.python_variable}_{version.replace('.', '_')}",
+        )
+        for version in RADIOMICS.python_versions
+    ]
+    set_up(session, *environments)
+    pythons = [str(environment.bin / "python") for environment in environments]
+    main_python = str(MAIN.bin / "python")
+    session.run(main_python, "benchmarks/interpreters.py", *pythons, env=test_data(), external=True)
 
 
 @nox.session
