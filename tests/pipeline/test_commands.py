@@ -160,6 +160,25 @@ def test_nothing_to_work_on_is_wrong_usage(command, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("command", "flag"), [("stage dvh", "--course"), ("radiomics-robustness", "--course-dir")])
+def test_a_stage_of_no_course_is_wrong_usage_and_writes_nothing(command, flag, tmp_path):
+    result = call(*command.split(), flag, tmp_path / "patient" / "course")
+    assert result.exit_code == 2
+    assert "not a course folder" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_says_that_its_result_holds_or_that_it_is_switched_off(output, course):
+    configuration = CohortFiles(output).effective_configuration
+    stage = ("--course", course.files.folder, "--config", configuration)
+    held = call("stage", "dvh", *stage)
+    assert held.exit_code == 0
+    assert "dvh: nothing to do, its earlier result (ok) holds" in held.output
+    off = call("stage", "radiomics", *stage)
+    assert off.exit_code == 1
+    assert "radiomics is disabled in the configuration" in off.output
+
+
 SEED_EXAMPLES = [
     "--seg-workers 4 --max-workers 8 --totalseg-device gpu",
     "--max-workers 2 --seg-workers 1 --seg-proc-threads 4 --radiomics-proc-threads 2 --sequential-radiomics",

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rtpipeline.cli.console import configuration_from, explained_errors
 from rtpipeline.cli.flags import Json, takes
-from rtpipeline.cli.printing import output_console, table_of
+from rtpipeline.cli.printing import output_console, print_table, table_of
 from rtpipeline.cli.run_flags import RunFlags
 from rtpipeline.config import Configuration
 from rtpipeline.config.named_files import require_named_files
@@ -60,8 +60,8 @@ def print_plan(configuration: Configuration, options: RunOptions, *, json_output
         console.print(f"{name} pool: {len(devices.slots)} at once on {', '.join(sorted(set(devices.slots)))}")
     for note in plan.notes:
         console.print(note, markup=False)
-    console.print(_stage_table(courses, plan, configuration))
-    console.print(_course_table(courses, plan))
+    print_table(console, _stage_table(courses, plan, configuration))
+    print_table(console, _course_table(courses, plan))
     disk = sum(course.input_bytes + sum(_to_do(course, "disk_bytes")) for course in courses)
     memory = max((value for course in courses for value in _to_do(course, "memory_bytes")), default=0)
     console.print(

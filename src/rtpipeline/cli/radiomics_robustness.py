@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
-from rtpipeline.cli.console import configuration_from, explained_errors, start_logging
+from rtpipeline.cli.console import configuration_from, explained_errors
 from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
-from rtpipeline.cli.stage import exit_code_of
+from rtpipeline.cli.stage import exit_code_of, run_stage
 from rtpipeline.course import CourseFiles
-from rtpipeline.pipeline.single_stage import run_one_stage
 
 STAGE = "radiomics_robustness"
 
@@ -34,11 +33,10 @@ def command(
     }
     configuration, _ = configuration_from(config or [], flags, os.environ)
     with explained_errors():
-        logger = start_logging(configuration.logs, verbose=verbose)
-        outcome = run_one_stage(STAGE, course_dir, configuration, logger=logger, forced=force)
-    table = CourseFiles(course_dir).radiomics_robustness
-    if outcome.usable and output is not None and output.resolve() != table.resolve():
-        output.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(table, output)
+        outcome = run_stage(STAGE, course_dir, configuration, force=force, verbose=verbose)
+        table = CourseFiles(course_dir).radiomics_robustness
+        if outcome.usable and output is not None and output.resolve() != table.resolve():
+            output.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(table, output)
     typer.echo(f"{outcome.status}: {outcome.reason or output or table}")
     raise typer.Exit(exit_code_of(outcome))

@@ -13,7 +13,7 @@ from rich.text import Text
 from rtpipeline.atomic import replacing
 from rtpipeline.cli.console import configuration_of_output, explained_errors, usage_error
 from rtpipeline.cli.flags import ConfigOfLastRun, OutputFolder
-from rtpipeline.cli.printing import output_console, table_of
+from rtpipeline.cli.printing import output_console, print_table, table_of
 from rtpipeline.course import CohortFiles
 from rtpipeline.structures.listing import name_rows
 from rtpipeline.structures.load import course_structures, name_rules
@@ -66,4 +66,4 @@ def _show(rows: list[dict[str, object]]) -> None:
     for row in rows:
         keys = ("roi_name", "structures", "courses", "proposed_name", "confidence", "reason")
         table.add_row(*(Text(str(row[key])) for key in keys))
-    output_console().print(table)
+    print_table(output_console(), table)

@@ -10,7 +10,9 @@ import typer
 
 from rtpipeline.cli.console import configuration_from, explained_errors, start_logging, usage_error
 from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
+from rtpipeline.config import Configuration
 from rtpipeline.config.named_files import require_named_files
+from rtpipeline.course import CourseFiles
 from rtpipeline.outcome import Outcome
 from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
 from rtpipeline.pipeline.single_stage import run_one_stage
@@ -41,10 +43,26 @@ def command(
     }
     configuration, _ = configuration_from(config or [], flags, os.environ)
     with explained_errors():
-        require_named_files(configuration)
-        logger = start_logging(configuration.logs, verbose=verbose)
-        outcome = run_one_stage(name, course, configuration, logger=logger, forced=force)
+        outcome = run_stage(name, course, configuration, force=force, verbose=verbose)
     raise typer.Exit(exit_code_of(outcome))
+
+
+def run_stage(name: str, course: Path, configuration: Configuration, *, force: bool, verbose: bool) -> Outcome:
+    """Run one stage of one course with its log, and say so where there was nothing to do.
+
+    Raises:
+        typer.Exit: with code 2, where `course` is not a course folder.
+        ConfigurationError: the configuration names a file that is not there.
+        StageError: the stage could not be started.
+    """
+    if not CourseFiles(course).description.is_file():
+        raise usage_error(f"{course}: not a course folder (it has no course.json)")  # before a log is made there
+    require_named_files(configuration)
+    logger = start_logging(configuration.logs, verbose=verbose)
+    outcome = run_one_stage(name, course, configuration, logger=logger, forced=force)
+    if not outcome.computed:
+        logger.info("%s: nothing to do, its earlier result (%s) holds; --force does it again", name, outcome.status)
+    return outcome
 
 
 def exit_code_of(outcome: Outcome) -> int:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from rtpipeline.cli.console import explained_errors, nothing_organized
 from rtpipeline.cli.flags import Json, OutputFolder
-from rtpipeline.cli.printing import output_console, table_of
+from rtpipeline.cli.printing import output_console, print_table, table_of
 from rtpipeline.config import load_configuration
 from rtpipeline.course import CohortFiles, Course
 from rtpipeline.pipeline.course_stage import stage_states
@@ -43,7 +43,7 @@ def command(
         typer.echo(json.dumps({"run": run, "eta_s": eta_s, "courses": courses}, indent=1, ensure_ascii=False))
         return
     console = output_console()
-    console.print(_table(courses))
+    print_table(console, _table(courses))
     for course in courses:
         for one in course["stages"]:
             if one["status"] in ("failed", "partial"):

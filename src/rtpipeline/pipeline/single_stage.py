@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles, Course
-from rtpipeline.outcome import Outcome, StageError, failed
+from rtpipeline.outcome import Outcome, StageError
 from rtpipeline.pipeline.course_stage import RunContext, run_course_stage
 from rtpipeline.pipeline.plan import RunPlan
-from rtpipeline.pipeline.stages import STAGES
+from rtpipeline.pipeline.stages import STAGES, stage_named
 from rtpipeline.scheduling.adaptive_pool import Grant
 from rtpipeline.scheduling.blas_threads import one_blas_thread
 from rtpipeline.scheduling.children import ChildProcesses
@@ -25,18 +25,19 @@ def run_one_stage(
     """Run one stage of one course, with the whole worker budget.
 
     Raises:
-        StageError: `course_folder` is not a course, or no stage has this name.
+        StageError: `course_folder` is not a course, no stage has this name, or the configuration disables it.
     """
     plan = RunPlan.of(configuration)
-    stage = next((stage for stage in STAGES if name == stage.name or name in stage.aliases), None)
-    if stage is None:
-        raise StageError(f"no stage {name!r}; the stages are {', '.join(stage.name for stage in STAGES)}")
+    try:
+        stage = stage_named(name)
+    except KeyError as error:
+        raise StageError(f"no stage {name!r}; the stages are {', '.join(one.name for one in STAGES)}") from error
     try:
         course = Course.load(course_folder)
     except FileNotFoundError as error:
         raise StageError(f"{course_folder}: not a course folder (it has no course.json)") from error
     if not stage.enabled(configuration):
-        return failed(f"{stage.name} is disabled in the configuration")
+        raise StageError(f"{stage.name} is disabled in the configuration")
     children = ChildProcesses()
     try:
         context = RunContext(
