@@ -161,10 +161,15 @@ def test_structures_are_cut_to_the_cropped_ct_where_asked(courses: dict[str, Cou
     volumes = []
     for use_cropped in (False, True):
         run_stage(dvh.run, cut, staging=tmp_path / "out", ct_cropping={"use_cropped_for_dvh": use_cropped})
-        found = {row["roi_name"]: row for row in rows(CourseFiles(tmp_path / "out").dvh_status)}
+        out = CourseFiles(tmp_path / "out")
+        found = {row["roi_name"]: row for row in rows(out.dvh_status)}
         volumes.append(found["BODY"]["volume_cm3"])
+        assert {row["image_cropped"] for row in (*rows(out.dvh_metrics), *found.values())} == {use_cropped}
     assert volumes[1] == pytest.approx(volumes[0] * middle / image.grid.planes, rel=0.02)
     assert "beyond the cropped CT" in found["BODY"]["warnings"]
+    files.cropped_ct.unlink()  # the landmarks were not found
+    run_stage(dvh.run, cut, staging=tmp_path / "out", ct_cropping={"use_cropped_for_dvh": True})
+    assert {row["image_cropped"] for row in rows(out.dvh_metrics)} == {False}
 
 
 def test_structures_at_the_edge_of_the_ct_are_marked_with_the_sides(courses: dict[str, Course], tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def _compute(
             made_on=image if structure.source == "custom" else None,
             biology=_biology(structure, fractionation, configuration.dvh.alpha_beta_gy),
         )
-        return result if shown is None else replace(result, edge_sides=structure.sides_at_edge(shown))
+        edge_sides = None if shown is None else structure.sides_at_edge(shown)
+        return replace(result, edge_sides=edge_sides, image_cropped=within is not None)
 
     results = []
     for result in structure_dvhs(structures, compute, resources.threads):

@@ -34,6 +34,7 @@ class StructureDvh:
         warnings: what a reader of the values should know.
         equieffective: the curve of EQD2; None where the structure has no α/β or no curve.
         edge_sides: sides of the patient at which it reaches the edge of the planning CT; None where there is no CT.
+        image_cropped: it was cut to the cropped planning CT.
     """
 
     structure: Structure
@@ -44,6 +45,7 @@ class StructureDvh:
     warnings: tuple[str, ...] = ()
     equieffective: Equieffective | None = None
     edge_sides: tuple[str, ...] | None = None
+    image_cropped: bool = False
 
 
 @dataclass(frozen=True, eq=False)

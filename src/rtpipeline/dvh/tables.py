@@ -124,9 +124,12 @@ def workbook_sheets(metrics: pa.Table, status: pa.Table, rows: Sequence[Row]) ->
 
 
 def _completeness(result: StructureDvh) -> Row:
-    """Whether the structure may be less than the organ: at the edge of the image, or for lack of sources."""
+    """Whether the structure may be less than the organ: at the edge of the image, which may be cut, or for lack of
+    sources.
+    """
     known = result.edge_sides is not None and result.status != "empty"
-    return completeness_columns(result.structure, result.edge_sides if known else None)
+    columns = completeness_columns(result.structure, result.edge_sides if known else None)
+    return {**columns, "image_cropped": result.image_cropped}
 
 
 def _identity(course: Course, structure: Structure) -> Row:

@@ -76,3 +76,8 @@ COMPLETENESS_COLUMNS = (
     Column("structure_partial", "boolean", "A custom structure that lacks some of the structures it is made of."),
 )
 """The columns that say whether a structure may be less than the organ."""
+
+IMAGE_CROPPED = Column(
+    "image_cropped", "boolean", "The image was cut to a region of the anatomy before, and structures end where it does."
+)
+"""The column that says which field of view a row refers to."""

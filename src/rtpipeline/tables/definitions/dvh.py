@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from rtpipeline.tables.schema import COMPLETENESS_COLUMNS, COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
+from rtpipeline.tables.schema import (
+    COMPLETENESS_COLUMNS,
+    COURSE_COLUMNS,
+    IMAGE_CROPPED,
+    STRUCTURE_COLUMNS,
+    Column,
+    Table,
+)
 
 _STRUCTURE_ORDER = ("patient_id", "course_id", "segmentation_source", "roi_number", "roi_name")
 
@@ -37,6 +44,7 @@ DVH_METRICS = Table(
         ),
         Column("column", "text", "Name of the metric's column in the wide table."),
         *COMPLETENESS_COLUMNS,
+        IMAGE_CROPPED,
         Column("dose_coverage_fraction", "number", "Fraction of the structure's volume that lies in the dose grid."),
         Column(
             "prescription_gy",
@@ -52,7 +60,7 @@ DVH_METRICS = Table(
 )
 
 WIDE_DVH_ROW = (
-    *(column.name for column in (*COURSE_COLUMNS, *STRUCTURE_COLUMNS, *COMPLETENESS_COLUMNS)),
+    *(column.name for column in (*COURSE_COLUMNS, *STRUCTURE_COLUMNS, *COMPLETENESS_COLUMNS, IMAGE_CROPPED)),
     "dose_coverage_fraction",
     "prescription_gy",
     "prescription_source",
@@ -86,6 +94,7 @@ DVH_STATUS = Table(
         ),
         Column("reason", "text", "Why, where the status is not ok."),
         *COMPLETENESS_COLUMNS,
+        IMAGE_CROPPED,
         Column("volume_cm3", "number", "Volume from its geometry.", "cm3"),
         Column("dose_coverage_fraction", "number", "Fraction of that volume that lies in the dose grid."),
         Column(

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from rtpipeline.tables.schema import COMPLETENESS_COLUMNS, COURSE_COLUMNS, STRUCTURE_COLUMNS, Column, Table
+from rtpipeline.tables.schema import (
+    COMPLETENESS_COLUMNS,
+    COURSE_COLUMNS,
+    IMAGE_CROPPED,
+    STRUCTURE_COLUMNS,
+    Column,
+    Table,
+)
 
 _IMAGE_COLUMNS = (
     Column("image_key", "text", "Image series: CT is the planning CT, DOSE the dose of the course."),
@@ -24,7 +31,7 @@ _COLUMNS = (
     Column("voxel_count", "integer", "Voxels of the image inside the structure, before resampling."),
     Column("volume_cm3", "number", "Volume of these voxels.", "cm3"),
     *COMPLETENESS_COLUMNS,
-    Column("image_cropped", "boolean", "The image was cut to a region of the anatomy before."),
+    IMAGE_CROPPED,
     Column("intensity", "text", "What the image's values are: HU, arbitrary units, Gy, or SUV with their origin."),
     _PARAMETER_DIGEST,
     Column("filter_padding", "text", "How far filters see (radiomics.filter_padding): pyradiomics or four_sigma."),
