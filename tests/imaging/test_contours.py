@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from dicom_files import ROW_AND_COLUMN_DIRECTIONS, grid_of
 from rtpipeline.imaging.contours import group_by_plane, polygon_area_mm2, rasterise, rasterise_with_notes
 from rtpipeline.imaging.grid import Grid
+from rtpipeline.imaging.slabs import slab_stack
 
 Contour = NDArray[np.float64]
 
@@ -73,17 +74,47 @@ def test_a_contour_drawn_twice_does_not_cancel(shift: int, sense: int) -> None:
     assert "exact duplicates" in notes[0]
 
 
-def test_nearly_the_same_contour_drawn_twice_does_not_cancel() -> None:
+@pytest.mark.parametrize(
+    "again",
+    [
+        pytest.param(circle(10.2, 0, (0.001, 0)), id="moved"),
+        pytest.param(circle(10.2, 0)[::7], id="fewer points"),
+        pytest.param(circle(10.15, 0), id="smaller"),
+        pytest.param(np.round(circle(10.2, 0), 1), id="rounded"),
+    ],
+)
+def test_nearly_the_same_contour_drawn_twice_does_not_cancel(again: Contour) -> None:
     grid = axial()
-    mask, notes = rasterise_with_notes([circle(10.2, 0), circle(10.2, 0, (0.001, 0))], grid)
-    assert mask.voxel_count == rasterise([circle(10.2, 0)], grid).voxel_count
+    mask, notes = rasterise_with_notes([circle(10.2, 0), again], grid)
+    assert mask.voxel_count == pytest.approx(rasterise([circle(10.2, 0)], grid).voxel_count, abs=2)
     assert "united" in notes[0]
+    assert slab_stack([circle(10.2, 0), again], 1.0).volume_cm3 == pytest.approx(np.pi * 10.2**2 / 1000, rel=3e-3)
+
+
+def test_a_hole_that_crosses_its_outline_a_little_stays_a_hole() -> None:
+    """In voxels as in slabs."""
+    grid = Grid.uniform((-30, -30, 0), (0.5, 0.5, 1), (121, 121, 1))
+    outer, hole = rectangle(-20.25, -10.25, 20.25, 10.25), rectangle(-10.25, -10.26, 10.25, 5.25)
+    expected = 40.5 * 20.5 - 20.5 * 15.5
+    assert area_mm2(grid, [outer, hole]) == pytest.approx(expected, abs=0.5)
+    assert slab_stack([outer, hole], 1.0).volume_cm3 * 1000 == pytest.approx(expected, abs=0.5)
+
+
+def test_skin_of_one_millimetre_is_a_wall() -> None:
+    body, inner = circle(150, 0), circle(149, 0)
+    assert slab_stack([body, inner], 1.0).volume_cm3 * 1000 == pytest.approx(np.pi * (150**2 - 149**2), rel=1e-2)
 
 
 def test_a_wall_thinner_than_a_voxel_is_not_filled() -> None:
     grid = axial()
-    outer, inner = rectangle(-10.4, -10.4, 10.4, 10.4), rectangle(-10.3, -10.3, 10.3, 10.3)
+    outer, inner = rectangle(-10.4, -10.4, 10.4, 10.4), rectangle(-10.1, -10.1, 10.1, 10.1)
     assert rasterise([outer, inner], grid).is_empty
+
+
+def test_a_wall_of_one_voxel_is_kept_however_small_voxels_are() -> None:
+    grid = Grid.uniform((0, 0, 0), (0.1, 0.1, 0.1), (120, 120, 1))
+    outer, inner = rectangle(0.95, 0.95, 10.95, 10.95), rectangle(1.05, 1.05, 10.85, 10.85)
+    assert rasterise([outer, inner], grid).voxel_count == 100**2 - 98**2
 
 
 def test_contours_that_overlap_are_united() -> None:

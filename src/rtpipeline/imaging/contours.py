@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 
 from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM, FloatArray, Grid
 from rtpipeline.imaging.keyholes import SEAM_ROW_OFFSET
 from rtpipeline.imaging.mask import BoolArray, Mask
+from rtpipeline.imaging.region_kernel import SAME_MM, polygon_groups
 from rtpipeline.imaging.slab_bounds import gap_warnings, slab_bounds_mm
 
 
@@ -32,7 +32,7 @@ def rasterise(contours: Sequence[FloatArray], grid: Grid) -> Mask:
     """The voxels of `grid` whose centre lies inside closed planar contours.
 
     Rule: even-odd over all contours of a plane, so that holes may be nested or joined by a keyhole. An exact
-    duplicate counts once, and contours that overlap without one containing the other are united. Every image plane
+    duplicate counts once, and contours that overlap in part, or nearly repeat another, are united. Every image plane
     takes the plane of contours in whose slab (see `slab_bounds.slab_bounds_mm`) it lies; contours are never moved.
 
     Args:
@@ -69,11 +69,11 @@ def rasterise_with_notes(contours: Sequence[FloatArray], grid: Grid) -> tuple[Ma
     values = np.zeros(part.shape, dtype=np.bool_)
     united = 0
     for source in np.unique(taken[taken >= 0]):
-        image, overlapping = _fill_plane([points - corner for points in pixels[source]], part.rows, part.columns)
+        image, overlapping = _fill_plane([points - corner for points in pixels[source]], part)
         united += overlapping
         values[taken == source] = image
     if united:
-        notes.append(f"contours overlap without containing each other on {united} planes and were united")
+        notes.append(f"contours overlap in part, or repeat others, on {united} planes and were united")
     return Mask.cropped(part, values), tuple(notes)
 
 
@@ -180,21 +180,29 @@ def _on_voxel_edges(planes: Sequence[ContourPlane], grid: Grid) -> bool:
     return bool(max(column.max(), row.max()) < 2e-3 and off_plane.max() < 0.1)
 
 
-def _fill_plane(polygons: Sequence[FloatArray], rows: int, columns: int) -> tuple[BoolArray, bool]:
+def _fill_plane(polygons: Sequence[FloatArray], part: Grid) -> tuple[BoolArray, bool]:
     """Pixels whose centre is inside polygons in (column, row) index coordinates, and whether some were united."""
-    members, row, column = _crossings(polygons, rows, columns)
+    shape = (part.rows, part.columns)
+    members, row, column = _crossings(polygons, *shape)
     if len(polygons) == 1 or not _boxes_overlap(polygons):
-        return _parity(row, column, rows, columns), False
-    groups = _overlapping_groups(members, row, column, polygons, (rows, columns))
-    if groups is None:
-        return _parity(row, column, rows, columns), False
-    image = np.zeros((rows, columns), dtype=np.bool_)
+        return _parity(row, column, *shape), False
+    groups, united = _groups(polygons, part.pixel_spacing_mm)
+    if not united:
+        return _parity(row, column, *shape), False
+    image = np.zeros(shape, dtype=np.bool_)
+def _groups(polygons: Sequence[FloatArray], spacing_mm: tuple[float, float]) -> tuple[NDArray[np.int64], int]:
+    """Which polygons are united, and how many were; as for slabs, but the outline of a wall of one voxel is kept."""
+    first = np.cumsum([0, *(len(polygon) for polygon in polygons)]).astype(np.int64)
+    points = np.concatenate(polygons) * spacing_mm
+    return polygon_groups(np.ascontiguousarray(points), first, min(SAME_MM, 0.5 * min(spacing_mm)))
+
+
     for group in np.unique(groups):
-        united = np.zeros((rows, columns), dtype=np.bool_)
+        filled = np.zeros(shape, dtype=np.bool_)
         for member in np.flatnonzero(groups == group):
             chosen = members == member
-            united |= _parity(row[chosen], column[chosen], rows, columns)
-        image ^= united
+            filled |= _parity(row[chosen], column[chosen], *shape)
+        image ^= filled
     return image, True
 
 
@@ -235,45 +243,3 @@ def _boxes_overlap(polygons: Sequence[FloatArray]) -> bool:
     high = np.array([polygon.max(axis=0) for polygon in polygons])
     overlap = np.all((low[:, None] < high[None]) & (low[None] < high[:, None]), axis=-1)
     return bool(np.count_nonzero(overlap) > len(polygons))
-
-
-def _overlapping_groups(
-    members: NDArray[np.intp],
-    row: NDArray[np.intp],
-    column: NDArray[np.intp],
-    polygons: Sequence[FloatArray],
-    shape: tuple[int, int],
-) -> NDArray[np.intp] | None:
-    """Number of the group of each polygon; those of one group overlap without containment. None when none do.
-
-    Two polygons overlap so when they share pixels and each has pixels of its own; or when they fill the same pixels
-    and neither lies inside the other (then they are the same outline drawn twice, not an outline and its hole).
-    """
-    count = len(polygons)
-    images = np.empty((count, *shape), dtype=np.bool_)
-    for member in range(count):
-        chosen = members == member
-        images[member] = _parity(row[chosen], column[chosen], *shape)
-    shared = images.sum(axis=0, dtype=np.uint16) > 1
-    crowded = images[:, shared].astype(np.float32)
-    common = crowded @ crowded.T
-    size = images.sum(axis=(1, 2))
-    partly = (common > 0) & (common < size[:, None]) & (common < size[None, :])
-    equal = (common > 0) & (common == size[:, None]) & (common == size[None, :])
-    for one, other in zip(*np.nonzero(np.triu(equal, 1)), strict=True):
-        partly[one, other] = not (_within(polygons[one], polygons[other]) or _within(polygons[other], polygons[one]))
-    partly |= partly.T
-    np.fill_diagonal(partly, False)
-    if not partly.any():
-        return None
-    return connected_components(partly, directed=False)[1].astype(np.intp)
-
-
-def _within(inner: FloatArray, outer: FloatArray) -> bool:
-    """Whether every vertex of `inner` lies inside or on `outer`, and `inner` is the smaller one."""
-    start, end = outer, np.roll(outer, -1, axis=0)
-    y, x = inner[:, 1:2], inner[:, 0:1]
-    crosses = (start[:, 1] <= y) != (end[:, 1] <= y)
-    height = np.where(end[:, 1] == start[:, 1], 1.0, end[:, 1] - start[:, 1])
-    at = start[:, 0] + (y - start[:, 1]) / height * (end[:, 0] - start[:, 0])
-    return bool(np.all((crosses & (at > x)).sum(axis=1) % 2 == 1))

@@ -18,8 +18,12 @@ IndexArray = NDArray[np.int64]
 _POSITION_TOLERANCE_MM = 1e-6
 _NESTED_FRACTION = 0.99
 """A contour that lies to this fraction inside another one is a hole (or an island) in it."""
-_SAME_FRACTION = 0.9999
-"""Two contours that have this fraction of their area in common are the same contour, drawn twice."""
+_ACROSS_FRACTION = 0.1
+"""Unless as much of it as this lies outside, measured by what the other one has beyond it: then they cross."""
+_SAME_FRACTION = 0.9
+SAME_MM = 0.2
+"""Two contours are the same one, drawn twice, when they have this fraction of the larger one in common and their
+outlines are less than this apart, on average."""
 _APART_FRACTION = 1e-6
 """Contours that have less than this fraction of the smaller one in common do not overlap."""
 
@@ -76,9 +80,33 @@ def areas_and_bounds(pieces: FloatArray, first: IndexArray) -> tuple[FloatArray,
 @compiled
 def _plane_pieces(points: FloatArray, polygons: IndexArray) -> tuple[FloatArray, int]:
     edges, owner = _edges(points, polygons)
-    count = len(polygons) - 1
     if len(edges) == 0:
         return np.empty((0, 4)), 0
+    levels, first, members = _arranged(edges)
+    groups, united = _united(points, polygons, SAME_MM, edges, owner, levels, first, members)
+    return _directed(edges, owner, groups, levels, first, members), united
+
+
+@compiled
+def polygon_groups(points: FloatArray, polygons: IndexArray, same_mm: float) -> tuple[IndexArray, int]:
+    """Which polygons of one plane are united, because they overlap in part or repeat one another.
+
+    Args:
+        points: (n, 2) vertices, in mm.
+        polygons: (p + 1,) where the vertices of each polygon begin.
+        same_mm: see `SAME_MM`.
+
+    Returns:
+        (p,) numbers, the same for those that are united; and how many polygons were united with another one.
+    """
+    edges, owner = _edges(points, polygons)
+    levels, first, members = _arranged(edges)
+    return _united(points, polygons, same_mm, edges, owner, levels, first, members)
+
+
+@compiled
+def _arranged(edges: FloatArray) -> tuple[FloatArray, IndexArray, IndexArray]:
+    """Levels between which no two edges cross, and the edges of each strip (see `_strips`)."""
     levels = np.unique(edges[:, 1:4:2].copy().ravel())
     first, members = _strips(edges, levels)
     crossings = _crossing_levels(edges, levels, first, members)
@@ -86,11 +114,27 @@ def _plane_pieces(points: FloatArray, polygons: IndexArray) -> tuple[FloatArray,
         levels = np.unique(np.concatenate((levels, crossings)))
         first, members = _strips(edges, levels)
         crossings = _crossing_levels(edges, levels, first, members)
+    return levels, first, members
+
+
+@compiled
+def _united(
+    points: FloatArray,
+    polygons: IndexArray,
+    same_mm: float,
+    edges: FloatArray,
+    owner: IndexArray,
+    levels: FloatArray,
+    first: IndexArray,
+    members: IndexArray,
+) -> tuple[IndexArray, int]:
+    """The number of the group of each polygon, and how many polygons were united with another one."""
+    count = len(polygons) - 1
     groups = np.arange(count)
-    united = 0
-    if count > 1:
-        united = _unite(groups, _common_areas(edges, owner, count, levels, first, members))
-    return _directed(edges, owner, groups, levels, first, members), united
+    if count == 1:
+        return groups, 0
+    common = _common_areas(edges, owner, count, levels, first, members)
+    return groups, _unite(groups, common, _perimeters(points, polygons), same_mm)
 
 
 @compiled
@@ -201,16 +245,32 @@ def _common_areas(
 
 
 @compiled
-def _unite(groups: IndexArray, common: FloatArray) -> int:
+def _perimeters(points: FloatArray, polygons: IndexArray) -> FloatArray:
+    lengths = np.zeros(len(polygons) - 1)
+    for polygon in range(len(lengths)):
+        begin, end = polygons[polygon], polygons[polygon + 1]
+        for vertex in range(begin, end):
+            after = vertex + 1 if vertex + 1 < end else begin
+            lengths[polygon] += np.hypot(points[after, 0] - points[vertex, 0], points[after, 1] - points[vertex, 1])
+    return lengths
+
+
+@compiled
+def _unite(groups: IndexArray, common: FloatArray, perimeters: FloatArray, same_mm: float) -> int:
     """Give polygons that overlap in part, or repeat one another, one number in `groups`; how many were united."""
     united = 0
     for one in range(len(groups)):
         for other in range(one):
-            shared, smaller = common[one, other], min(common[one, one], common[other, other])
-            larger = max(common[one, one], common[other, other])
-            overlap = _APART_FRACTION * smaller < shared < _NESTED_FRACTION * smaller
-            repeated = larger > 0 and shared >= _SAME_FRACTION * larger
-            if (overlap or repeated) and groups[one] != groups[other]:
+            larger, smaller = (one, other) if common[one, one] > common[other, other] else (other, one)
+            shared = common[one, other]
+            beyond_larger, beyond_smaller = common[smaller, smaller] - shared, common[larger, larger] - shared
+            if shared <= _APART_FRACTION * common[smaller, smaller]:
+                continue
+            overlap = shared < _NESTED_FRACTION * common[smaller, smaller]
+            across = beyond_larger > _ACROSS_FRACTION * beyond_smaller
+            apart_mm = (beyond_larger + beyond_smaller) / perimeters[larger]
+            repeated = shared >= _SAME_FRACTION * common[larger, larger] and apart_mm < same_mm
+            if (overlap or across or repeated) and groups[one] != groups[other]:
                 groups[groups == groups[one]] = groups[other]
                 united += 1
     return united

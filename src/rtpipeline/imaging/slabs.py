@@ -136,5 +136,5 @@ def _contour_warnings(duplicates: int, united: int) -> list[str]:
     if duplicates:
         warnings.append(f"{duplicates} repeated contours were used once")
     if united:
-        warnings.append(f"{united} contours overlap others in part and were united with them")
+        warnings.append(f"{united} contours overlap others in part, or nearly repeat them, and were united with them")
     return warnings

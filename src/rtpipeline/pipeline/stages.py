@@ -161,7 +161,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: True,
         tokens=_one,
         sentinel=".auto_rtstruct_done",
-        method_version=4,
+        method_version=5,
     ),
     Stage(
         name="anatomical_cropping",
@@ -251,7 +251,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics.enabled,
         tokens=lambda configuration, parallelization: configuration.scheduler.radiomics_threads_per_job,
         sentinel=".radiomics_done",
-        method_version=7,
+        method_version=8,
     ),
     Stage(
         name="radiomics_robustness",
@@ -271,7 +271,7 @@ STAGES: tuple[Stage, ...] = (
         enabled=lambda configuration: configuration.radiomics_robustness.enabled,
         tokens=_robustness_tokens,
         sentinel=".radiomics_robustness_done",
-        method_version=6,
+        method_version=7,
     ),
     Stage(
         name="quality_control",
@@ -294,11 +294,12 @@ STAGES: tuple[Stage, ...] = (
         tokens=lambda configuration, parallelization: configuration.scheduler.qc_threads_per_job,
         sentinel=".qc_done",
         aliases=("qc",),
-        method_version=6,
+        method_version=7,
     ),
 )
 
 COHORT_STAGES = ("organize", "aggregate", "report")
+"""With the stages that work on the whole cohort, before and after those of the courses."""
 """Stages that work on the whole cohort: before and after the stages of the courses."""
 
 STAGE_NAMES = ("organize", *(stage.name for stage in STAGES), "aggregate", "report")
