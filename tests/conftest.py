@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, and no limit of time for any. `--hypothesis-profile=default` draws others at random.
+settings.load_profile("ci")
 
 TEST_DATA_VARIABLE = "RTPIPELINE_TEST_DATA"
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from rtpipeline.extraction.company import NO_LIMIT, SUCCESSES_BEFORE_GROWTH, Company
+from waiting import LONG_S, eventually
 
 GB = 1_000_000_000
 
@@ -20,22 +21,28 @@ class Machine:
     def __init__(self, free: int) -> None:
         self.free = free
         self.company = Company(lambda: self.free)
-        self.inside: list[str] = []
+        self.inside: set[str] = set()
         self._ends: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
 
     def ask(self, name: str, needed: int, largest: int = NO_LIMIT) -> None:
         self._ends[name] = threading.Event()
+        asked = self._asked()
 
         def job() -> None:
             with self.company.joined(needed, largest):
-                self.inside.append(name)
-                self._ends[name].wait(30)
+                self.inside.add(name)
+                self._ends[name].wait(LONG_S)
                 self.inside.remove(name)
 
         self._threads.append(threading.Thread(target=job))
         self._threads[-1].start()
-        time.sleep(0.05)  # the next one asks after this one
+        assert eventually(lambda: self._asked() > asked)  # the next one asks after this one
+
+    def _asked(self) -> int:
+        """How many wait or were let in, and have not ended."""
+        with self.company._changed:
+            return len(self.company._waiting) + len(self.company._running)
 
     def end(self, name: str) -> None:
         self._ends[name].set()
@@ -44,7 +51,7 @@ class Machine:
         for event in self._ends.values():
             event.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(LONG_S)
 
 
 @pytest.fixture
@@ -54,11 +61,11 @@ def machine() -> Iterator[Machine]:
     made.close()
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 20
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
+def stays(machine: Machine, inside: set[str]) -> bool:
+    """Whether these jobs are let in, and no others a moment later."""
+    let_in = eventually(lambda: machine.inside == inside)
+    time.sleep(0.2)
+    return let_in and machine.inside == inside
 
 
 def test_jobs_run_together_while_their_estimates_fit(machine: Machine) -> None:
@@ -66,11 +73,9 @@ def test_jobs_run_together_while_their_estimates_fit(machine: Machine) -> None:
     for name in ("a", "b", "c"):
         machine.ask(name, 2 * GB)
 
-    assert eventually(lambda: machine.inside == ["a", "b"])
-    time.sleep(0.2)
-    assert machine.inside == ["a", "b"]
+    assert stays(machine, {"a", "b"})
     machine.end("a")
-    assert eventually(lambda: machine.inside == ["b", "c"])
+    assert eventually(lambda: machine.inside == {"b", "c"})
 
 
 def test_a_job_that_is_larger_than_the_memory_runs_alone(machine: Machine) -> None:
@@ -78,24 +83,22 @@ def test_a_job_that_is_larger_than_the_memory_runs_alone(machine: Machine) -> No
     machine.ask("huge", 100 * GB)
     machine.ask("after", 1 * GB)
 
-    time.sleep(0.2)
-    assert machine.inside == ["small"], "nobody overtakes the one who waits"
+    assert stays(machine, {"small"}), "nobody overtakes the one who waits"
     machine.end("small")
-    assert eventually(lambda: machine.inside == ["huge"])
+    assert eventually(lambda: machine.inside == {"huge"})
     machine.end("huge")
-    assert eventually(lambda: machine.inside == ["after"])
+    assert eventually(lambda: machine.inside == {"after"})
 
 
 def test_memory_that_other_programs_give_back_is_seen(machine: Machine) -> None:
     machine.ask("a", 1 * GB)
     machine.free = 0
     machine.ask("b", 1 * GB)
-    time.sleep(0.2)
-    assert machine.inside == ["a"]
+    assert stays(machine, {"a"})
 
     machine.free = 3 * GB
 
-    assert eventually(lambda: machine.inside == ["a", "b"])
+    assert eventually(lambda: machine.inside == {"a", "b"})
 
 
 def test_a_lack_of_memory_halves_the_company_and_successes_let_it_grow(machine: Machine) -> None:
@@ -109,22 +112,20 @@ def test_a_lack_of_memory_halves_the_company_and_successes_let_it_grow(machine: 
     assert company.limit == 1
     machine.ask("a", 1)
     machine.ask("b", 1)
-    time.sleep(0.2)
-    assert machine.inside == ["a"]
+    assert stays(machine, {"a"})
 
     for _ in range(SUCCESSES_BEFORE_GROWTH):
         company.grow()
 
     assert company.limit == 2
-    assert eventually(lambda: machine.inside == ["a", "b"])
+    assert eventually(lambda: machine.inside == {"a", "b"})
 
 
 def test_who_is_tried_again_in_smaller_company_keeps_others_out(machine: Machine) -> None:
     machine.ask("alone", 1, largest=1)
     machine.ask("other", 1)
-    time.sleep(0.2)
-    assert machine.inside == ["alone"]
+    assert stays(machine, {"alone"})
 
     machine.end("alone")
 
-    assert eventually(lambda: machine.inside == ["other"])
+    assert eventually(lambda: machine.inside == {"other"})

@@ -45,7 +45,7 @@ def test_features_are_those_that_plain_pyradiomics_had(
     parameters.write_text(CASES[case], encoding="utf-8")
     volume, mask = digital_phantom()
 
-    (result,) = client.extract([make_job(case, volume, mask, parameters)], timeout_s=120)
+    (result,) = client.extract([make_job(case, volume, mask, parameters)], timeout_s=600)
 
     assert len(known) == {"as_it_is": 14 + 93, "resampled_and_filtered": 14 + 10 * 12}[case]
     assert result.features == pytest.approx(known, rel=1e-10, abs=1e-12)

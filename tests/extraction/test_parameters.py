@@ -27,7 +27,7 @@ def test_the_packaged_profiles_have_the_features_that_they_say(
     values = np.random.default_rng(1).gamma(2.0, 3.0, grid.shape).astype(np.float32)
     mask = Mask.cropped(grid, np.linalg.norm(np.indices(grid.shape) - [[[[15]]], [[[20]]], [[[20]]]], axis=0) < 9)
 
-    (result,) = client.extract([make_job(modality, Volume(grid, values), mask, file)], timeout_s=120)
+    (result,) = client.extract([make_job(modality, Volume(grid, values), mask, file)], timeout_s=600)
 
     assert result.status == "ok", result.reason
     assert len(result.features) == (0 if modality == "RTDOSE" else 14) + images * 93
@@ -78,6 +78,6 @@ def test_only_what_is_asked_for_is_extracted(
     grid = Grid.uniform((0, 0, 0), (1, 1, 1), (20, 20, 20))
     mask = Mask.cropped(grid, np.indices(grid.shape)[0] > 9)
 
-    (result,) = client.extract([make_job("two", Volume(grid, np.zeros(grid.shape)), mask, file)], timeout_s=60)
+    (result,) = client.extract([make_job("two", Volume(grid, np.zeros(grid.shape)), mask, file)], timeout_s=600)
 
     assert list(result.features) == ["original_shape_MeshVolume", "original_firstorder_Mean"]
