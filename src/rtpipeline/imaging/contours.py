@@ -190,13 +190,6 @@ def _fill_plane(polygons: Sequence[FloatArray], part: Grid) -> tuple[BoolArray, 
     if not united:
         return _parity(row, column, *shape), False
     image = np.zeros(shape, dtype=np.bool_)
-def _groups(polygons: Sequence[FloatArray], spacing_mm: tuple[float, float]) -> tuple[NDArray[np.int64], int]:
-    """Which polygons are united, and how many were; as for slabs, but the outline of a wall of one voxel is kept."""
-    first = np.cumsum([0, *(len(polygon) for polygon in polygons)]).astype(np.int64)
-    points = np.concatenate(polygons) * spacing_mm
-    return polygon_groups(np.ascontiguousarray(points), first, min(SAME_MM, 0.5 * min(spacing_mm)))
-
-
     for group in np.unique(groups):
         filled = np.zeros(shape, dtype=np.bool_)
         for member in np.flatnonzero(groups == group):
@@ -204,6 +197,13 @@ def _groups(polygons: Sequence[FloatArray], spacing_mm: tuple[float, float]) -> 
             filled |= _parity(row[chosen], column[chosen], *shape)
         image ^= filled
     return image, True
+
+
+def _groups(polygons: Sequence[FloatArray], spacing_mm: tuple[float, float]) -> tuple[NDArray[np.int64], int]:
+    """Which polygons are united, and how many were; as for slabs, but the outline of a wall of one voxel is kept."""
+    first = np.cumsum([0, *(len(polygon) for polygon in polygons)]).astype(np.int64)
+    points = np.concatenate(polygons) * spacing_mm
+    return polygon_groups(np.ascontiguousarray(points), first, min(SAME_MM, 0.5 * min(spacing_mm)))
 
 
 def _crossings(

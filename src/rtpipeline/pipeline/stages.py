@@ -299,7 +299,6 @@ STAGES: tuple[Stage, ...] = (
 )
 
 COHORT_STAGES = ("organize", "aggregate", "report")
-"""With the stages that work on the whole cohort, before and after those of the courses."""
 """Stages that work on the whole cohort: before and after the stages of the courses."""
 
 STAGE_NAMES = ("organize", *(stage.name for stage in STAGES), "aggregate", "report")
