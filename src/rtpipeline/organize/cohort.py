@@ -289,7 +289,9 @@ def _all_courses(
     unknown = overrides.keys() - {plan.key for plan in plans}
     warnings = [f"organize.overrides: there is no course {key}" for key in sorted(unknown)]
     if unreadable := sum(file.problem_kind == UNREADABLE for file in files):
-        warnings.append(f"{unreadable} files of the input cannot be read, whatever they are; unused_files lists them")
+        warnings.append(
+            f"{unreadable} files or folders of the input cannot be read, whatever is in them; unused_files lists them"
+        )
     return Planned(plans, unused, [*distinct.warnings, *warnings])
 
 

@@ -96,7 +96,7 @@ def build_index(
         store: write the index; False writes nothing.
 
     Raises:
-        StageError: a folder cannot be listed, or the work was cancelled.
+        StageError: the input folder cannot be listed, or the work was cancelled.
     """
     found = sorted(_walk(root.resolve(), excluded.resolve()), key=lambda file: file.path)
     known = _load(stored)
@@ -131,24 +131,38 @@ def _walk(folder: Path, excluded: Path) -> Iterator[IndexedFile]:
                     else:
                         yield _seen(entry, path, folder)
         except OSError as error:
-            raise StageError(
-                f"{directory}: cannot list this folder of the input ({error.strerror}); mend its permissions"
-            ) from error
+            if not prefix:
+                raise StageError(
+                    f"{directory}: cannot list the input folder ({error.strerror}); mend its permissions"
+                ) from error
+            yield _unreadable(IndexedFile(prefix, 0, 0), "a folder that cannot be listed, whatever is in it", error)
 
 
 def _seen(entry: os.DirEntry[str], path: str, root: Path) -> IndexedFile:
-    status = entry.stat(follow_symlinks=False)
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError as error:
+        return _unreadable(IndexedFile(path, 0, 0), "cannot be read", error)
     if entry.is_symlink():
-        inside = Path(entry.path).resolve().is_relative_to(root)
-        reason = (
-            "a symbolic link to something else in the input, which is taken from there"
-            if inside
-            else "a symbolic link that leaves the input folder is not followed; copy what it names into the folder"
+        return IndexedFile(
+            path, 0, status.st_mtime_ns, problem_kind=LINK, problem=_why_not_followed(Path(entry.path), root)
         )
-        return IndexedFile(path, 0, status.st_mtime_ns, problem_kind=LINK, problem=reason)
     if not stat.S_ISREG(status.st_mode):
         return IndexedFile(path, 0, status.st_mtime_ns, problem_kind=NOT_DICOM, problem="not a regular file")
     return IndexedFile(path, status.st_size, status.st_mtime_ns)
+
+
+def _why_not_followed(link: Path, root: Path) -> str:
+    if not os.access(link, os.F_OK):
+        return "a symbolic link to what is not there, or may not be read"
+    if Path(os.path.realpath(link)).is_relative_to(root):
+        return "a symbolic link to something else in the input, which is taken from there"
+    return "a symbolic link that leaves the input folder is not followed; copy what it names into the folder"
+
+
+def _unreadable(file: IndexedFile, what: str, error: OSError) -> IndexedFile:
+    reason = f"{what}: {error.strerror or error}"
+    return IndexedFile(file.path, file.size, file.mtime_ns, None, UNREADABLE, reason)
 
 
 def _read(root: Path, file: IndexedFile, cancelled: threading.Event) -> IndexedFile:
@@ -159,8 +173,7 @@ def _read(root: Path, file: IndexedFile, cancelled: threading.Event) -> IndexedF
     except NotDicomError as error:
         return IndexedFile(file.path, file.size, file.mtime_ns, None, NOT_DICOM, str(error))
     except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
-        return IndexedFile(file.path, file.size, file.mtime_ns, None, UNREADABLE, reason)
+        return _unreadable(file, "cannot be read", error)
     kind = DAMAGED if header.damage else ""
     return IndexedFile(file.path, file.size, file.mtime_ns, header, kind, header.damage)
 
@@ -169,11 +182,18 @@ def _with_digests(root: Path, files: list[IndexedFile]) -> tuple[IndexedFile, ..
     """Give a content digest to the whole files that share their SOP Instance UID with others."""
     uses = Counter(file.header.sop_instance_uid for file in files if file.header is not None and not file.problem)
     return tuple(
-        replace(file, digest=content_digest(root / file.path))
+        _digested(root, file)
         if file.header is not None and not file.problem and not file.digest and uses[file.header.sop_instance_uid] > 1
         else file
         for file in files
     )
+
+
+def _digested(root: Path, file: IndexedFile) -> IndexedFile:
+    try:
+        return replace(file, digest=content_digest(root / file.path))
+    except OSError as error:
+        return _unreadable(file, "its header can be read, its content cannot", error)
 
 
 def _from_stored(file: IndexedFile, row: Mapping[str, Any] | None) -> IndexedFile | None:
