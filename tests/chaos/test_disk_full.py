@@ -47,7 +47,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("no file system can be mounted here")
     yield folder
-    subprocess.run(["umount", folder], check=True)
+    subprocess.run(["umount", "--lazy", folder], check=True)  # also while a process that ends still has a file open
 
 
 @pytest.mark.parametrize("fraction", [0.3, 0.8])

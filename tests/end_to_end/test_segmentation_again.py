@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 
 import psutil
 import pytest
@@ -12,6 +11,7 @@ import yaml
 from end_to_end.runs import RTPIPELINE, rtpipeline
 from rtpipeline.course import CohortFiles
 from rtpipeline.demo.cohort import write_demo_cohort
+from waiting import all_end, command_line, eventually
 
 pytestmark = pytest.mark.end_to_end  # starts TotalSegmentator several times
 
@@ -31,8 +31,7 @@ def test_a_killed_run_leaves_no_process_and_no_half_result_and_the_next_one_comp
         children = _wait_for_the_model(first.pid)
         first.send_signal(signal.SIGKILL)
         first.wait()
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert alive == []
+    assert all_end(child.pid for child in children)
 
     second = rtpipeline(*command)
     assert second.returncode == 0, second.stdout
@@ -64,14 +63,14 @@ def test_a_killed_run_leaves_no_process_and_no_half_result_and_the_next_one_comp
 
 def _wait_for_the_model(pid: int) -> list[psutil.Process]:
     """All processes below `pid` as soon as TotalSegmentator is at work on an image."""
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        below = psutil.Process(pid).children(recursive=True)
-        models = [process for process in below if MODULE in " ".join(process.cmdline())]
-        if any(process.cpu_times().user > 2 for process in models):
-            return below
-        time.sleep(0.05)
-    raise AssertionError("TotalSegmentator was not started")
+    below: list[psutil.Process] = []
+
+    def at_work() -> bool:
+        below[:] = psutil.Process(pid).children(recursive=True)
+        return any(MODULE in command_line(process) and process.cpu_times().user > 2 for process in below)
+
+    assert eventually(at_work, within_s=600), "TotalSegmentator was not started"
+    return below
 
 
 def _inferred(course) -> int:

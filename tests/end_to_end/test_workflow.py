@@ -20,7 +20,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     snakefile = rtpipeline("workflow", "path").stdout.strip()
     return subprocess.run(
         [sys.executable, "-m", "snakemake", "-s", snakefile, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, check=False, timeout=300,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder, check=False, timeout=1500,
     )  # fmt: skip
 
 
