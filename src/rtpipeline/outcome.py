@@ -1,10 +1,16 @@
-"""What a stage says when it is done."""
+"""What a stage says when it is done, and what the exit code of a command says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 130
 
 Status = Literal["ok", "partial", "skipped", "failed"]
 

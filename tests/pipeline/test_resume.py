@@ -14,9 +14,9 @@ from dicom_factory import Patient
 from pipeline.conftest import COHORT, STAGES, computed
 from rtpipeline.cli.app import app
 from rtpipeline.course import CohortFiles
-from rtpipeline.outcome import StageError
+from rtpipeline.outcome import EXIT_PARTIAL, StageError
 from rtpipeline.pipeline import run as run_module
-from rtpipeline.pipeline.run import EXIT_PARTIAL, RunOptions
+from rtpipeline.pipeline.run import RunOptions
 from rtpipeline.pipeline.single_stage import run_one_stage
 from rtpipeline.pipeline.stages import canonical_names
 from rtpipeline.scheduling.locks import locked

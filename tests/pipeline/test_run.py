@@ -13,9 +13,9 @@ from pipeline.conftest import STAGES, computed
 from rtpipeline.cli.app import app
 from rtpipeline.config import load_configuration
 from rtpipeline.course import CohortFiles
-from rtpipeline.outcome import StageError
+from rtpipeline.outcome import EXIT_OK, EXIT_PARTIAL, StageError
 from rtpipeline.pipeline.plan import RunPlan
-from rtpipeline.pipeline.run import EXIT_OK, EXIT_PARTIAL, RunOptions
+from rtpipeline.pipeline.run import RunOptions
 from rtpipeline.pipeline.stages import stage_named
 from rtpipeline.scheduling import budget, devices
 

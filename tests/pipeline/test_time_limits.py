@@ -10,7 +10,8 @@ import pytest
 
 from rtpipeline.config import load_configuration
 from rtpipeline.course import CohortFiles
-from rtpipeline.pipeline.run import EXIT_PARTIAL, RunOptions
+from rtpipeline.outcome import EXIT_PARTIAL
+from rtpipeline.pipeline.run import RunOptions
 
 LIMIT_S = 5.0
 """Longer than the stage takes for the other course, also where others use the machine too."""

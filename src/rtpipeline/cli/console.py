@@ -14,7 +14,7 @@ import typer
 
 from rtpipeline.config import Configuration, ConfigurationError, load_configuration, typed_value
 from rtpipeline.course import CohortFiles, CourseError
-from rtpipeline.outcome import StageError
+from rtpipeline.outcome import EXIT_FAILED, EXIT_USAGE, StageError
 from rtpipeline.scheduling.disk_space import disk_full_reason
 from rtpipeline.tables.definitions.analysis import analysis_definition
 
@@ -22,9 +22,6 @@ CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
 DEFAULT_CONFIGURATION_FILE = Path("config.yaml")
 
 _WRONG_PLACES = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG})
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 def configuration_from(

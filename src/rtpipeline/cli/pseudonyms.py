@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from rtpipeline.cli.console import EXIT_FAILED, explained_errors
+from rtpipeline.cli.console import explained_errors
 from rtpipeline.course import CohortFiles
 from rtpipeline.organize.identifier_check import find_identifiers
 from rtpipeline.organize.translation import patients, stored_pseudonyms, translate
+from rtpipeline.outcome import EXIT_FAILED
 
 
 def command(

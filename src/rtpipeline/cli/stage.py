@@ -13,8 +13,7 @@ from rtpipeline.cli.flags import Config, ForceThis, MaxWorkers, Verbose
 from rtpipeline.config import Configuration
 from rtpipeline.config.named_files import require_named_files
 from rtpipeline.course import CourseFiles
-from rtpipeline.outcome import Outcome
-from rtpipeline.pipeline.run import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL
+from rtpipeline.outcome import EXIT_FAILED, EXIT_OK, EXIT_PARTIAL, Outcome
 from rtpipeline.pipeline.single_stage import run_one_stage
 from rtpipeline.pipeline.stages import STAGES
 

@@ -8,9 +8,10 @@ from dataclasses import asdict
 
 import typer
 
-from rtpipeline.cli.console import EXIT_FAILED, configuration_of_output, explained_errors
+from rtpipeline.cli.console import configuration_of_output, explained_errors
 from rtpipeline.cli.flags import ConfigOfLastRun, Json, OutputFolder
 from rtpipeline.course import CohortFiles
+from rtpipeline.outcome import EXIT_FAILED
 from rtpipeline.pipeline.verify import Finding, verify
 from rtpipeline.scheduling.budget import worker_budget
 

@@ -8,8 +8,9 @@ import sys
 
 import typer
 
-from rtpipeline.cli.console import EXIT_FAILED, configuration_from, explained_errors
+from rtpipeline.cli.console import configuration_from, explained_errors
 from rtpipeline.cli.flags import Config, TotalsegFast, TotalsegWeights
+from rtpipeline.outcome import EXIT_FAILED
 from rtpipeline.pipeline.weights import needed_tasks
 
 _FETCH = (

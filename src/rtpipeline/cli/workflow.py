@@ -20,8 +20,8 @@ from rtpipeline.cli.console import configuration_from, explained_errors, usage_e
 from rtpipeline.cli.flags import Config, Cores, DicomRoot, DryRun, OutDir
 from rtpipeline.config import Configuration, environment_keys
 from rtpipeline.config.named_files import require_named_files
-from rtpipeline.outcome import StageError
-from rtpipeline.pipeline.run import EXIT_INTERRUPTED, EXIT_OK, input_folder
+from rtpipeline.outcome import EXIT_INTERRUPTED, EXIT_OK, StageError
+from rtpipeline.pipeline.run import input_folder
 from rtpipeline.workflow import PROFILES, SNAKEFILE
 from rtpipeline.workflow.jobs import Jobs, exit_code_of_courses
 

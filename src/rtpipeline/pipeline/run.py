@@ -21,7 +21,7 @@ from rtpipeline.course import CohortFiles, Course
 from rtpipeline.organize import OrganizeResult, organize
 from rtpipeline.organize.identifier_check import without_identifiers
 from rtpipeline.organize.pseudonymise import key_of
-from rtpipeline.outcome import Outcome, StageError, partial
+from rtpipeline.outcome import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_PARTIAL, Outcome, StageError, partial
 from rtpipeline.pipeline.cohort_stages import aggregate_results, write_reports
 from rtpipeline.pipeline.course_stage import (
     RunContext,
@@ -39,12 +39,6 @@ from rtpipeline.scheduling.hints import Hints
 from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.memory import free_gpu_memory_bytes, free_memory_bytes
 from rtpipeline.scheduling.progress import PoolView
-
-EXIT_OK = 0
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_PARTIAL = 3
-EXIT_INTERRUPTED = 130
 
 _INTERRUPTED = "interrupted; the next run goes on from here"
 
