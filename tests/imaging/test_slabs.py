@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from rtpipeline.imaging.contours import rasterise
+from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.slabs import GeometryError, slab_stack
 
 
@@ -19,6 +21,32 @@ def test_every_plane_stands_for_half_the_gap_to_its_neighbours() -> None:
     assert list(zip(stack.low_mm, stack.high_mm, strict=True)) == [(-1.5, 1.5), (1.5, 4.5), (4.5, 7.5)]
     assert stack.volume_cm3 == pytest.approx(0.9)
     assert stack.warnings == ()
+
+
+@pytest.mark.parametrize("image_spacing", [3.0, None])
+@pytest.mark.parametrize("moved", [0.01, 0.1])
+def test_two_parts_that_are_not_quite_in_one_plane_are(moved: float, image_spacing: float | None) -> None:
+    """Now the left one lies a little higher, now the right one."""
+    left = [square(z) - np.array([20.0, 0.0, 0.0]) for z in (0.0, 3.0 + moved, 6.0, 9.0)]
+    right = [square(z) + np.array([20.0, 0.0, 0.0]) for z in (0.0 + moved, 3.0, 6.0, 9.0 + moved)]
+    parts = left + right
+    stack = slab_stack(parts, image_spacing)
+    assert stack.volume_cm3 == pytest.approx(2 * 1.2, rel=0.02)
+    assert stack.warnings == ()
+    mask = rasterise(parts, Grid.uniform((-29.5, -9.5, 0.0), (1.0, 1.0, 3.0), (60, 20, 4)))
+    assert mask.volume_cm3 == pytest.approx(2 * 1.2)
+
+
+def test_parts_on_planes_of_their_own_are_told() -> None:
+    heights = (0.0, 3.0, 6.0, 9.0, 12.0)
+    parts = [square(z) for z in heights] + [square(z + 0.8) + np.array([20.0, 0.0, 0.0]) for z in heights[1:4]]
+    assert any("3 gaps" in warning for warning in slab_stack(parts, 3.0).warnings)
+
+
+def test_contours_of_images_that_are_very_close_stay_apart() -> None:
+    stack = slab_stack([square(z) for z in (0.0, 0.1, 0.2)], 0.1)
+    assert stack.volume_cm3 == pytest.approx(0.03)
+    assert len(stack.low_mm) == 3
 
 
 def test_a_large_gap_is_not_filled_and_is_reported() -> None:

@@ -14,6 +14,9 @@ from rtpipeline.imaging.mask import BoolArray, Mask
 from rtpipeline.imaging.region_kernel import SAME_MM, polygon_groups
 from rtpipeline.imaging.slab_bounds import gap_warnings, slab_bounds_mm
 
+SAME_PLANE_MM = 0.15
+SAME_PLANE_FRACTION = 0.15
+
 
 @dataclass(frozen=True, eq=False)
 class ContourPlane:
@@ -53,7 +56,7 @@ def rasterise_with_notes(contours: Sequence[FloatArray], grid: Grid) -> tuple[Ma
         notes.append(f"{tilted} contours are not parallel to the image planes and were left out")
     normal = grid.direction[:, 2]
     start_mm = float(grid.origin_mm @ normal)
-    planes = group_by_plane(flat, normal)
+    planes = group_by_plane(flat, normal, float(np.median(grid.plane_thicknesses_mm)))
     duplicates = len(flat) - sum(len(plane.contours) for plane in planes)
     if duplicates:
         notes.append(f"{duplicates} contours are exact duplicates and count once")
@@ -86,18 +89,22 @@ def polygon_area_mm2(contour: FloatArray) -> float:
     return float(np.linalg.norm(np.cross(relative, np.roll(relative, -1, axis=0)).sum(axis=0)) / 2)
 
 
-def group_by_plane(contours: Sequence[FloatArray], normal: FloatArray) -> list[ContourPlane]:
+def group_by_plane(
+    contours: Sequence[FloatArray], normal: FloatArray, image_gap_mm: float | None = None
+) -> list[ContourPlane]:
     """Put contours that lie in one plane together, by increasing offset along the unit vector `normal`.
 
-    Contours whose mean offsets differ by no more than `POSITION_TOLERANCE_MM` are in one plane. Exact duplicates
-    (the same vertices in the same order, whatever the first vertex or the sense) are kept once.
+    Contours whose mean offsets differ by no more than `SAME_PLANE_MM`, and `SAME_PLANE_FRACTION` of the spacing of the
+    images that they were drawn on, are in one plane: rounding and transformations move them by as much. Exact
+    duplicates (the same vertices in the same order, whatever the first vertex or the sense) are kept once.
     """
     if not contours:
         return []
     counts = np.array([len(contour) for contour in contours])
     offsets = np.add.reduceat(np.concatenate(contours) @ normal, np.cumsum(counts) - counts) / counts
     order = np.argsort(offsets, kind="stable")
-    breaks = np.flatnonzero(np.diff(offsets[order]) > POSITION_TOLERANCE_MM) + 1
+    same_mm = SAME_PLANE_MM if image_gap_mm is None else min(SAME_PLANE_MM, SAME_PLANE_FRACTION * image_gap_mm)
+    breaks = np.flatnonzero(np.diff(offsets[order]) > same_mm) + 1
     groups = []
     for members in np.split(order, breaks):
         kept = _distinct([contours[member] for member in members])

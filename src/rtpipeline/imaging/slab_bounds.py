@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rtpipeline.imaging.grid import POSITION_TOLERANCE_MM
+
 LARGE_GAP_RATIO = 1.5
 """Gaps between planes that are larger than this many median gaps are taken for spaces between two parts."""
-_TOLERANCE_MM = 0.01
+SMALL_GAP_RATIO = 0.5
+"""Gaps that are smaller than this many median gaps are unusual, and told."""
 
 
 def slab_bounds_mm(
@@ -26,7 +29,7 @@ def slab_bounds_mm(
     """
     gaps = np.diff(offsets_mm)
     typical = float(np.median(gaps)) if len(gaps) else image_gap_mm
-    if 0 < len(gaps) < 3 and typical > 2 * image_gap_mm + _TOLERANCE_MM:
+    if 0 < len(gaps) < 3 and typical > 2 * image_gap_mm + POSITION_TOLERANCE_MM:
         typical = image_gap_mm
     joined = gaps <= LARGE_GAP_RATIO * typical
     below = np.concatenate([[np.nan], np.where(joined, gaps / 2, np.nan)])
@@ -53,6 +56,12 @@ def gap_warnings(offsets_mm: NDArray[np.float64], image_gap_mm: float | None) ->
         for i, gap in enumerate(gaps)
         if gap > LARGE_GAP_RATIO * median
     ]
+    near = int(np.count_nonzero(gaps < SMALL_GAP_RATIO * median))
+    if near:
+        warnings.append(
+            f"{near} gaps between planes of contours are less than half the median gap of {median:.1f} mm: where parts "
+            "are drawn on planes of their own, the volume comes out too small"
+        )
     if image_gap_mm is not None and median > LARGE_GAP_RATIO * image_gap_mm:
         warnings.append(f"contours only every {median:.1f} mm on images every {image_gap_mm:.1f} mm")
     return warnings

@@ -70,7 +70,7 @@ def slab_stack(contours: Sequence[FloatArray], image_plane_spacing_mm: float | N
     first = np.cumsum([0, *(len(contour) for contour in contours[:-1])])
     _refuse_impossible_coordinates(points)
     axes = _axes(points, first)
-    planes = group_by_plane(contours, axes[:, 2])
+    planes = group_by_plane(contours, axes[:, 2], image_plane_spacing_mm)
     offsets = np.array([plane.offset_mm for plane in planes])
     low, high = slab_bounds_mm(offsets, _image_gap(offsets, image_plane_spacing_mm))
     regions = regions_of([[contour @ axes[:, :2] for contour in plane.contours] for plane in planes])
