@@ -134,6 +134,7 @@ def test_folders_that_begin_with_an_underscore_are_left_out(tmp_path: Path) -> N
         ({"postprocessing": {"min_component_volume_cm3": float("inf")}}, {}, "min_component_volume_cm3"),
         ({"label_order": ["Right_Atrium", "Left_Atrium"]}, {}, "labels Right_Atrium, Left_Atrium are not those of"),
         ({"label_order": ["Left_Atrium"]}, {}, "labels Left_Atrium are not those of"),
+        ({"sha256": "0" * 64}, {}, "sha256 is that of a zip archive, and none is named"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused(
@@ -326,6 +327,31 @@ def test_models_of_other_kinds_are_refused(tmp_path: Path, key: str, value: Any,
     (folder / "dataset.json").write_text(json.dumps({**dataset, key: value}))
     with pytest.raises(CustomModelError, match=words):
         _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER}))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "dictionary"),
+        ("null", "dictionary"),
+        ("[" * 100_000, "recursion"),
+        ('{"labels": {"background": 0}}', "channel_names: Field required"),
+        ('{"labels": [0, 1, 2], "channel_names": {"0": "CT"}}', "labels: "),
+        ('{"labels": {"background": 0, "Left_Atrium": "x"}, "channel_names": {"0": "CT"}}', "labels.Left_Atrium"),
+        ('{"labels": {"background": 0, "Left_Atrium": 1.5}, "channel_names": {"0": "CT"}}', "labels.Left_Atrium"),
+        ('{"labels": {"background": 0, "Left_Atrium": NaN}, "channel_names": {"0": "CT"}}', "labels.Left_Atrium"),
+        ('{"labels": {"Left_Atrium": 1, "Right_Atrium": 2}, "channel_names": {"0": "CT"}}', "from 0, the background"),
+        ('{"labels": {"b": 0, "Left_Atrium": 1, "Right_Atrium": 3}, "channel_names": {"0": "CT"}}', "without gaps"),
+        ('{"labels": {"b": 0, "Left_Atrium": 1, "Right_Atrium": 1}, "channel_names": {"0": "CT"}}', "without gaps"),
+    ],
+)
+def test_a_damaged_description_of_the_training_is_named(tmp_path: Path, content: str, words: str) -> None:
+    folder = tmp_path / "atria" / MODEL_FOLDER
+    write_tiny_nnunet_model(folder, CODES)
+    (folder / "dataset.json").write_text(content)
+    with pytest.raises(CustomModelError, match=words) as refused:
+        _ready(_write(tmp_path / "atria", {"weights": MODEL_FOLDER}))
+    assert str(folder / "dataset.json") in str(refused.value)
 
 
 def test_labels_that_would_share_a_name_are_refused(tmp_path: Path) -> None:

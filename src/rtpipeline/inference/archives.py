@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -14,6 +17,9 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from rtpipeline.provenance import file_digest
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError, OverflowError)
+"""What `zipfile` and the decompressors raise when they meet bytes that are not what was packed."""
 
 
 class ArchiveError(Exception):
@@ -96,7 +102,7 @@ def _unpack(archive: Path, target: Path) -> None:
             check_members(content)
             content.extractall(working)
         working.replace(target)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (*_DAMAGE, OSError, RuntimeError) as error:
         raise ArchiveError(f"{archive} cannot be unpacked: {error}") from error
     except ArchiveError as error:
         raise ArchiveError(f"{archive}: {error}") from error

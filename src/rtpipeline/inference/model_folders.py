@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, StrictInt, ValidationError
+
 from rtpipeline.inference.body_regions import REGIONS
 from rtpipeline.inference.label_names import plain
 from rtpipeline.inference.model_description import (
@@ -340,26 +342,36 @@ def _only_supported(file: Path, nnunet: Nnunet) -> None:
             raise CustomModelError(f"{file}: env has {', '.join(unknown)}; only {', '.join(variables)} are used")
 
 
+class _Trained(BaseModel):
+    """What is needed of nnU-Net's `dataset.json`."""
+
+    labels: dict[str, StrictInt | list[Any]]
+    channel_names: dict[str, Any]
+
+
 def _check_labels(file: Path, folder: Path, labels: tuple[str, ...]) -> None:
     """Label names may differ from those of the training in case and punctuation, but not in order or number."""
     if not labels:
         raise CustomModelError(f"{file}: label_order of a network is missing; it names the labels of dataset.json")
+    described = folder / "dataset.json"
     try:
-        dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-        trained, channels = dict(dataset["labels"]), len(dataset["channel_names"])
-    except (OSError, ValueError, KeyError) as error:
-        raise CustomModelError(f"{file}: {folder / 'dataset.json'} cannot be used: {error}") from error
-    if channels != 1:
-        raise CustomModelError(f"{file}: the model needs {channels} images; a planning CT is one")
-    if any(isinstance(label, list) for label in trained.values()):
+        trained = _Trained.model_validate(json.loads(described.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'it'}: {one['msg']}" for one in error.errors())
+        raise CustomModelError(f"{file}: {described} cannot be used: {wrong}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CustomModelError(f"{file}: {described} cannot be used: {error}") from error
+    if len(trained.channel_names) != 1:
+        raise CustomModelError(f"{file}: the model needs {len(trained.channel_names)} images; a planning CT is one")
+    if any(isinstance(label, list) for label in trained.labels.values()):
         raise CustomModelError(f"{file}: region-based models (labels that are lists) are not supported")
-    names = {int(label): name for name, label in trained.items() if int(label) != 0}
-    in_order = tuple(names[label] for label in sorted(names))
-    if sorted(names) != list(range(1, len(names) + 1)) or [plain(name) for name in in_order] != [
-        plain(name) for name in labels
-    ]:
+    names = {label: name for name, label in trained.labels.items() if isinstance(label, int)}
+    if sorted(names) != list(range(len(trained.labels))):
+        raise CustomModelError(f"{file}: {described} does not number its labels from 0, the background, without gaps")
+    in_order = tuple(names[label] for label in range(1, len(names)))
+    if [plain(name) for name in in_order] != [plain(name) for name in labels]:
         raise CustomModelError(
-            f"{file}: labels {', '.join(labels)} are not those of {folder / 'dataset.json'}: {', '.join(in_order)}"
+            f"{file}: labels {', '.join(labels)} are not those of {described}: {', '.join(in_order)}"
         )
     _check_names(file, labels)
 

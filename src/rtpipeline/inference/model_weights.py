@@ -18,6 +18,8 @@ def model_folder(file: Path, nnunet: Nnunet, network: Network) -> Path:
     given = [path for path in (network.weights, network.source_directory) if path is not None]
     if network.dataset_directory is not None:
         given += [network.dataset_directory, results / network.dataset_directory]
+    if network.sha256 and not any(_is_archive(file.parent / path) for path in given):
+        raise CustomModelError(f"{file}: sha256 is that of a zip archive, and none is named; take it out")
     places = [_unpacked(file, file.parent / path, network.sha256) for path in given]
     if network.id.isdecimal():
         places += sorted(results.glob(f"Dataset{int(network.id):03d}_*"))
@@ -54,12 +56,16 @@ def found_folds(file: Path, folder: Path, asked: tuple[str, ...], checkpoint: st
 
 def _unpacked(file: Path, place: Path, sha256: str) -> Path:
     """The folder that a path stands for: itself, or what a zip archive holds."""
-    if place.suffix.lower() != ".zip" or place.is_dir():
+    if not _is_archive(place):
         return place
     try:
         return unpacked(place, sha256)
     except ArchiveError as error:
         raise CustomModelError(f"{file}: {error}") from error
+
+
+def _is_archive(place: Path) -> bool:
+    return place.suffix.lower() == ".zip" and not place.is_dir()
 
 
 def _with_plans(place: Path, pattern: str) -> list[Path]:
