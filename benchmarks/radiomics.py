@@ -8,10 +8,10 @@ the B-spline coefficients of the image at hand, as they are from an image's seco
 structures that are not timed is compared two at a time. Two cores against one: six structures through the service, in
 seconds that pass.
 
-All three are run, in about 20 minutes on two idle cores; `--speed`, `--parity` and `--two-cores` run one of them.
+All three are run, in under 20 minutes on two idle cores; `--speed`, `--parity` and `--two-cores` run one of them.
 `--short` leaves out structures of more than 1,000 cm³ and repeats nothing: some minutes, to see that it runs.
-`--whole` (35 minutes) repeats more, compares Lung-Left too, and replays two cores by processor time, which other work
-disturbs less: every part is done by the worker that would be free first.
+`--whole`, about twice as long, repeats more, compares Lung-Left too, and replays two cores by processor time, which
+other work disturbs less: every part is done by the worker that would be free first.
 """
 
 from __future__ import annotations
