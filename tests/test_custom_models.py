@@ -26,6 +26,7 @@ from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.inference.body_regions import body_regions
 from rtpipeline.outcome import Outcome, StageError
 from rtpipeline.scheduling.children import ChildProcesses
+from waiting import command_line
 
 ORGANS = ("heart", "liver", "brain")
 MODEL_FOLDER = "Dataset603_Three/nnUNetTrainer__nnUNetPlans__3d_fullres"
@@ -243,8 +244,7 @@ def test_device_and_threads_reach_nnunet(tmp_path: Path, root: Path) -> None:
     (child,) = (
         process
         for process in psutil.Process().children()
-        if "rtpipeline.inference.nnunet" in " ".join(process.cmdline())
-        and process.environ().get("OMP_NUM_THREADS") == "1"
+        if "rtpipeline.inference.nnunet" in command_line(process) and process.environ().get("OMP_NUM_THREADS") == "1"
     )
     assert {child.environ()[name] for name in ("MKL_NUM_THREADS", "nnUNet_def_n_proc")} == {"1"}
     children.close()

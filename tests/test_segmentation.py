@@ -22,14 +22,12 @@ What must hold of segmentations and everything made from them, and where it is t
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
-import signal
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +46,13 @@ from rtpipeline.dicom.rtstruct import read_structure_set
 from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti, write_nifti
+from rtpipeline.inference import label_volumes
 from rtpipeline.inference.label_volumes import write_binary_masks
 from rtpipeline.inference.task_inference import attempts
 from rtpipeline.inference.tasks import options
 from rtpipeline.outcome import Outcome, StageError
 from rtpipeline.scheduling.children import ChildProcesses
+from waiting import LONG_S, all_end, command_line, eventually
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,38 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+NOTED = """
+import json, os, sys
+
+def note(*entry):
+    with open(os.environ["NOTED_PROGRAMS"], "a") as file:
+        file.write(json.dumps(entry) + "\\n")
+
+def hook(event, arguments):
+    if event in ("os.fork", "subprocess.Popen"):
+        note(os.getpid(), 0, f"{event} {arguments[1:2]}")
+
+note(os.getppid(), os.getpid(), " ".join(sys.orig_argv))
+sys.addaudithook(hook)
+"""
+
+
 @pytest.fixture(scope="module")
-def warm() -> Iterator[ChildProcesses]:
+def record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where every Python program that is started below this process notes its parent, itself and its words.
+
+    What it forks, or starts and is not Python, it notes as its child 0.
+    """
+    folder = tmp_path_factory.mktemp("noted")
+    (folder / "sitecustomize.py").write_text(NOTED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        patch.setenv("NOTED_PROGRAMS", str(folder / "programs"))
+        yield folder / "programs"
+
+
+@pytest.fixture(scope="module")
+def warm(record: Path) -> Iterator[ChildProcesses]:
     """Child processes that all tests of this module share."""
     children = ChildProcesses()
     yield children
@@ -203,47 +233,45 @@ def test_a_warm_child_gives_the_bytes_of_a_fresh_one(tmp_path: Path, weights: Pa
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_no_process_is_started_where_the_counts_are_one(tmp_path: Path, weights: Path, warm: ChildProcesses) -> None:
+def test_no_process_is_started_where_the_counts_are_one(
+    tmp_path: Path, weights: Path, warm: ChildProcesses, record: Path
+) -> None:
     outcomes: list[Outcome] = []
     course = make_course(tmp_path, phantom(planes=62))
-    descendants = _watch_descendants(lambda: outcomes.append(_segment(course, weights, warm)))
+    started = _started_by(lambda: outcomes.append(_segment(course, weights, warm)), record)
     assert [outcome.reason for outcome in outcomes] == [""]
-    started_by_imports = ("hostname", "resource_tracker")
-    lasting = [name for name in descendants if not any(word in name for word in started_by_imports)]
-    assert len(lasting) == 1
-    assert "rtpipeline.inference.totalsegmentator" in lasting[0]
+    itself_and_by_imports = ("rtpipeline.inference.totalsegmentator", "hostname", "resource_tracker")
+    assert [words for words in started if not any(word in words for word in itself_and_by_imports)] == []
 
 
 @pytest.mark.end_to_end
 def test_more_processes_reach_nnunet_and_give_the_same_labels(
-    tmp_path: Path, weights: Path, warm: ChildProcesses
+    tmp_path: Path, weights: Path, warm: ChildProcesses, record: Path
 ) -> None:
     painted = phantom(planes=62)  # high enough to be split into three parts, which are prepared beside each other
     course = make_course(tmp_path, painted)
     outcomes: list[Outcome] = []
     options = {"num_proc_preprocessing": 2, "num_proc_export": 2}
-    descendants = _watch_descendants(lambda: outcomes.append(_segment(course, weights, warm, **options)))
+    started = _started_by(lambda: outcomes.append(_segment(course, weights, warm, **options)), record)
     assert [outcome.reason for outcome in outcomes] == [""]
     preparing, exporting = 2, 2
     managers = 1 + preparing
-    assert len([name for name in descendants if "spawn_main" in name]) == managers + preparing + exporting
+    assert len([words for words in started if "spawn_main" in words]) == managers + preparing + exporting
     np.testing.assert_array_equal(_labels(course), painted.organs)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_count_of_resampling_reaches_totalsegmentator(
-    tmp_path: Path, weights: Path, warm: ChildProcesses, count: int
+    tmp_path: Path, weights: Path, warm: ChildProcesses, record: Path, count: int
 ) -> None:
     course = make_course(tmp_path, phantom(planes=20, spacing_mm=2.0))
     outcomes: list[Outcome] = []
-    descendants = _watch_descendants(
-        lambda: outcomes.append(_segment(course, weights, warm, nr_threads_resample=count))
-    )
+    started = _started_by(lambda: outcomes.append(_segment(course, weights, warm, nr_threads_resample=count)), record)
     assert [outcome.status for outcome in outcomes] == ["ok"]
-    assert len([name for name in descendants if "LokyProcess" in name]) == (0 if count == 1 else count)
+    assert len([words for words in started if "LokyProcess" in words]) == (0 if count == 1 else count)
 
 
-def test_the_count_of_saving_is_that_of_the_threads_that_save(tmp_path: Path) -> None:
+def test_the_count_of_saving_is_that_of_the_threads_that_save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grid = phantom().grid
     file = tmp_path / "labels.nii.gz"
     labels = np.arange(np.prod(grid.shape)).reshape(grid.shape) % 30
@@ -252,37 +280,31 @@ def test_the_count_of_saving_is_that_of_the_threads_that_save(tmp_path: Path) ->
     label_map = {"labels": names, "voxel_counts": dict.fromkeys(names, 1)}
     CourseFiles.label_map(file).write_text(json.dumps(label_map))
     saving: set[str] = set()
-    work = threading.Thread(target=write_binary_masks, args=(file, tmp_path / "masks", ["*"], 3))
-    work.start()
-    while work.is_alive():
-        saving |= {thread.name for thread in threading.enumerate() if thread.name.startswith("save_masks")}
+    started, three_at_once = itertools.count(), threading.Barrier(3)
+
+    def write_noted(path: Path, volume: Volume) -> None:
+        saving.add(threading.current_thread().name)
+        if next(started) < 3:
+            three_at_once.wait(LONG_S)
+        write_nifti(path, volume)
+
+    monkeypatch.setattr(label_volumes, "write_nifti", write_noted)
+    write_binary_masks(file, tmp_path / "masks", ["*"], 3)
     assert len(saving) == 3
     assert len(list((tmp_path / "masks").iterdir())) == 29
 
 
-def _watch_descendants(work: Any) -> list[str]:
-    """Command lines of the children of this process, and of their children, that lived while `work` ran.
+def _started_by(work: Callable[[], object], record: Path) -> list[str]:
+    """Words of the programs that TotalSegmentator started while `work` ran, and of itself if it was started then."""
+    before = len(_records(record))
+    work()
+    programs = _records(record)
+    own = {pid for parent, pid, _ in programs if parent == os.getpid()}
+    return [words for parent, _, words in programs[before:] if parent in {os.getpid(), *own}]
 
-    Children that other tests keep alive do not count, but a warm TotalSegmentator does. What a grandchild forks does
-    not count either: until it starts its own program, it has the command line of the process that forked it.
-    """
-    seen: dict[int, str] = {}
-    others = {
-        process.pid
-        for process in psutil.Process().children()
-        if "rtpipeline.inference" not in " ".join(process.cmdline())
-    }
-    thread = threading.Thread(target=work)
-    thread.start()
-    while thread.is_alive():
-        for child in psutil.Process().children():
-            if child.pid in others:
-                continue
-            with suppress(psutil.NoSuchProcess):
-                for process in (child, *child.children()):
-                    seen[process.pid] = " ".join(process.cmdline()) or seen.get(process.pid, "")
-        time.sleep(0.02)
-    return sorted(seen.values())
+
+def _records(record: Path) -> list[tuple[int, int, str]]:
+    return [tuple(json.loads(line)) for line in record.read_text().splitlines()] if record.exists() else []
 
 
 def test_missing_weights_are_one_clear_message_and_nothing_is_started(tmp_path: Path) -> None:
@@ -315,6 +337,21 @@ def test_weights_that_are_there_are_not_missing(tmp_path: Path, weights: Path) -
     (body,) = _missing({"weights": tmp_path / "weights", "fast": True})
     assert "task body (fast) (datasets 300)" in body
     assert "without which cone-beam CTs are segmented in the whole image" in body
+
+
+def test_where_the_weights_are_gone_what_was_segmented_before_stays(
+    tmp_path: Path, weights: Path, warm: ChildProcesses, caplog: pytest.LogCaptureFixture
+) -> None:
+    course = make_course(tmp_path, phantom(planes=20), ct_class="cone_beam_ct")
+    _segment(course, weights, warm)
+    made = course.files.segmentation("CT", "total").read_bytes()
+    kept = _segment(course, tmp_path / "nowhere", warm)
+    assert (kept.status, _earlier(kept)) == ("ok", {"total on CT"})
+    assert course.files.segmentation("CT", "total").read_bytes() == made
+    assert "the earlier result of total on CT stays" in caplog.text
+    changed = _segment(course, tmp_path / "nowhere", warm, roi_subset=["liver"])
+    assert changed.status == "failed"
+    assert "are not in" in changed.reason
 
 
 def test_an_unknown_task_is_refused_with_the_names_of_the_known_ones(tmp_path: Path) -> None:
@@ -353,8 +390,7 @@ def test_a_killed_child_is_memory_pressure_and_the_next_course_gets_a_new_one(tm
     painted = phantom(planes=20)
     course = make_course(tmp_path, painted)
     children = ChildProcesses()
-    killer = threading.Thread(target=_kill_when_it_appears)
-    killer.start()
+    killer = _killer()
     outcome = _segment(course, weights, children)
     killer.join()
     assert outcome.status == "failed"
@@ -365,17 +401,23 @@ def test_a_killed_child_is_memory_pressure_and_the_next_course_gets_a_new_one(tm
     children.close()
 
 
-def _kill_when_it_appears() -> None:
-    """SIGKILL the TotalSegmentator child of this process, as the kernel does when memory runs out."""
+def _killer() -> threading.Thread:
+    """Sends SIGKILL to the next TotalSegmentator child of this process, as the kernel does when memory runs out."""
     known = {process.pid for process in psutil.Process().children()}
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        new = [process for process in psutil.Process().children() if process.pid not in known]
-        if new:
-            time.sleep(0.5)
-            os.kill(new[0].pid, signal.SIGKILL)
-            return
-        time.sleep(0.02)
+    new: list[psutil.Process] = []
+
+    def appeared() -> bool:
+        children = [process for process in psutil.Process().children() if process.pid not in known]
+        new[:] = [process for process in children if "rtpipeline.inference.totalsegmentator" in command_line(process)]
+        return bool(new)
+
+    def kill() -> None:
+        assert eventually(appeared)
+        new[0].kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
 
 
 def test_a_time_limit_kills_the_child_with_its_children(tmp_path: Path, weights: Path) -> None:
@@ -386,8 +428,7 @@ def test_a_time_limit_kills_the_child_with_its_children(tmp_path: Path, weights:
     assert outcome.status == "failed"
     assert "within 1 s" in outcome.reason
     assert not outcome.memory_pressure
-    left = [process for process in psutil.Process().children(recursive=True) if process.pid not in before]
-    assert [process for process in left if process.status() != psutil.STATUS_ZOMBIE] == []
+    assert all_end({process.pid for process in psutil.Process().children(recursive=True)} - before)
     children.close()
 
 
@@ -557,8 +598,7 @@ def test_after_memory_ran_out_the_volume_is_segmented_in_parts(tmp_path: Path, w
     painted = phantom(planes=62)
     course = make_course(tmp_path, painted)
     children = ChildProcesses()
-    killer = threading.Thread(target=_kill_when_it_appears)
-    killer.start()
+    killer = _killer()
     outcome = _segment(course, weights, children, force_split=False)
     killer.join()
     children.close()
