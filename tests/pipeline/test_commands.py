@@ -56,6 +56,48 @@ def test_verify_misses_a_deleted_file(output, course):
     assert "aggregate _RESULTS/dvh_metrics.parquet: is missing" in result.output
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b'{"inputs": {}, "outputs": {}, "other": 1}'])
+def test_a_state_that_cannot_be_read_is_named_and_its_stage_is_to_be_done(content, output, course):
+    course.files.state("dvh").write_bytes(content)
+    stages = {one["stage"]: one for one in json.loads(call("explain", course.files.folder, "--json").stdout)}
+    assert stages["dvh"]["would_run_because"] == ["it was not run before"]
+    assert call("status", output).exit_code == 0
+    found = call("verify", output)
+    assert found.exit_code == 1
+    assert f"{course.key} dvh state/dvh.json: cannot be read" in found.output
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "verify", "stage", "aggregate"])
+def test_a_course_that_cannot_be_read_is_named_in_one_sentence(command, output, course):
+    course.files.description.write_text('{"patient_id":', encoding="utf-8")
+    arguments = {"explain": [course.files.folder], "stage": ["dvh", "--course", course.files.folder]}
+    result = call(command, *arguments.get(command, [output]))
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert f"{course.files.description}: not what this version writes" in result.output
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b"\xff", b'{"courses": [{}]}'])
+@pytest.mark.parametrize("command", ["status", "verify"])
+def test_a_manifest_that_cannot_be_read_is_named_in_one_sentence(command, content, output):
+    manifest = CohortFiles(output).manifest
+    manifest.write_bytes(content)
+    result = call(command, output)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert f"{manifest}: damaged (" in result.output
+
+
+def test_a_configuration_of_another_version_stands_in_the_way_of_what_needs_it_alone(output):
+    last = CohortFiles(output).effective_configuration
+    last.write_text(last.read_text(encoding="utf-8") + "of_another_version: 3\n", encoding="utf-8")
+    assert call("status", output).exit_code == 0
+    result = call("verify", output)
+    assert result.exit_code == 2
+    assert "unknown key of_another_version" in result.output
+    assert "--config FILE names another one" in result.output
+
+
 def test_explain_says_what_changed(output, course):
     result = call("explain", course.key, "--outdir", output)
     assert result.exit_code == 0, result.output

@@ -69,8 +69,12 @@ def configuration_of_output(
     last = cohort.effective_configuration
     named = any("=" not in value or Path(value).is_file() for value in config)
     files = [str(last)] if last.is_file() and not named else []
-    configuration, _ = configuration_from([*files, *config], {**(flags or {}), "output_dir": outdir}, environment)
-    return configuration
+    try:
+        return configuration_from([*files, *config], {**(flags or {}), "output_dir": outdir}, environment)[0]
+    except typer.Exit:
+        if files:
+            typer.echo(f"{last} is the configuration of the last run; --config FILE names another one", err=True)
+        raise
 
 
 def nothing_organized(cohort: CohortFiles) -> typer.Exit:

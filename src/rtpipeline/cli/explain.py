@@ -33,8 +33,8 @@ def command(
     folder = Path(course) if outdir is None else outdir / course
     output = outdir or folder.resolve().parent.parent
     configuration = configuration_of_output(output, config or [], os.environ)
-    found = _course(folder, CohortFiles(output))
     with explained_errors():
+        found = _course(folder, CohortFiles(output))
         explained = [_explained(stage, found, configuration) for stage in STAGES]
     if json_output:
         typer.echo(json.dumps(explained, indent=1, ensure_ascii=False))

@@ -36,8 +36,8 @@ def command(
             {"course": course.key, "stages": _stages(course)} for course in cohort.manifest_courses()
         ]
         holder = holder_of(cohort.lock)
-        enabled = _enabled_stages(cohort)
-    eta_s, unknown = _remaining_seconds(courses, enabled) if holder is not None else (None, [])
+        running = holder is not None
+        eta_s, unknown = _remaining_seconds(courses, _enabled_stages(cohort)) if running else (None, [])
     if json_output:
         run = str(holder) if holder is not None else ""
         typer.echo(json.dumps({"run": run, "eta_s": eta_s, "courses": courses}, indent=1, ensure_ascii=False))

@@ -73,13 +73,16 @@ class CohortFiles:
 
         Raises:
             FileNotFoundError: nothing was organized in this folder yet.
-            CourseError: the manifest names a folder that is not there or lies outside of this one, or a course is not
-                what this version writes.
+            CourseError: the manifest is damaged, or names a folder that is not there or lies outside of this one, or a
+                course is not what this version writes.
         """
-        manifest: dict[str, Any] = json.loads(self.manifest.read_text(encoding="utf-8"))
         try:
-            folders = [self.folder / inside(entry["path"]) for entry in manifest["courses"]]
-            return [Course.load(folder) for folder in folders]
+            manifest: dict[str, Any] = json.loads(self.manifest.read_bytes())
+            paths = [entry["path"] for entry in manifest["courses"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CourseError(f"{self.manifest}: damaged ({error}); delete it, and run again") from error
+        try:
+            return [Course.load(self.folder / inside(path)) for path in paths]
         except FileNotFoundError as error:
             raise CourseError(f"{error.filename}: the manifest names it, and it is not there; run again") from error
         except CourseError:

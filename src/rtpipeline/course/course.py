@@ -49,7 +49,7 @@ class Course:
             return cls(files, CourseDescription.model_validate_json(files.description.read_bytes()))
         except ValidationError as error:
             first = error.errors()[0]
-            what = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            what = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
             raise CourseError(
                 f"{files.description}: not what this version writes ({what}); run again with --force organize"
             ) from error

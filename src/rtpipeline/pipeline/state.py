@@ -91,14 +91,14 @@ class StageState:
 
     @classmethod
     def load(cls, path: Path) -> StageState | None:
-        """The state in a file, or None where there is none or it cannot be read (then the stage is to be done)."""
+        """The state in a file, or None where there is none that this version wrote (then the stage is to be done)."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            for name in ("inputs", "outputs"):
+                content[name] = {key: FileRecord(**record) for key, record in content[name].items()}
+            return cls(**content)
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
             return None
-        for name in ("inputs", "outputs"):
-            content[name] = {key: FileRecord(**record) for key, record in content[name].items()}
-        return cls(**content)
 
     def save(self, path: Path) -> None:
         """Write the state atomically."""

@@ -72,6 +72,11 @@ def _course(course: Course, configuration: Configuration, executor: ThreadPoolEx
     for stage in STAGES:
         state = StageState.load(course.files.state(stage.name))
         if state is None:
+            if course.files.state(stage.name).exists():
+                name = course.files.state(stage.name).relative_to(course.files.folder).as_posix()
+                findings.append(
+                    Finding(course.key, stage.name, name, "cannot be read; the next run does the stage again")
+                )
             continue
         if state.status == PUBLISHING:
             findings.append(Finding(course.key, stage.name, "", "was interrupted while its files were replaced"))
