@@ -123,10 +123,10 @@ def load(image: RadiomicsImage, course: Course, configuration: Configuration) ->
 
 
 def _loaded(image: RadiomicsImage, course: Course, configuration: Configuration) -> LoadedImage:
-    cropped = course.files.cropped_ct
+    cropped, cropping = course.files.cropped_ct, configuration.ct_cropping
     if image.series is None:
         return _dose(course)
-    if image.key == CT_KEY and configuration.ct_cropping.use_cropped_for_radiomics and cropped.exists():
+    if image.key == CT_KEY and cropping.enabled and cropping.use_cropped_for_radiomics and cropped.exists():
         return LoadedImage(read_nifti(cropped), "HU", cropped=True)
     volume = load_image(course.path(image.series.folder))
     if not image.suv_variant:

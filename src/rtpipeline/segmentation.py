@@ -13,7 +13,7 @@ from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.inference.body_regions import account
-from rtpipeline.inference.carrying import NotCarriedError, carry, link_to_planning_ct
+from rtpipeline.inference.carrying import carry
 from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
 from rtpipeline.inference.label_volumes import (
     copy_stored,
@@ -42,6 +42,7 @@ from rtpipeline.outcome import Outcome, StageError, failed, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.scheduling.worker_process import Message, WorkerError
+from rtpipeline.structures.links import NotCarriedError, link_to_planning_ct
 
 CONE_BEAM = "cone_beam_ct"
 """`ImageSeries.series_class` of a cone-beam CT."""
@@ -93,7 +94,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     own grid with its label map, the labels of an MR once more on the voxels of the planning CT where both are linked,
     the binary masks that are asked for, and `qc_reports/body_regions.json`. One failing
     task or image leaves the others. A task whose image, options, weights and versions are those of an earlier result
-    is not run again.
+    is not run again; nor where the weights are gone, and image and options are the same.
 
     Raises:
         StageError: the configuration names a task that does not exist.
@@ -106,7 +107,11 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     for image, image_jobs in _by_image(jobs):
         if image.series_class == CONE_BEAM and any(job.task != job.task.within_the_body() for job in image_jobs):
             resources.logger.warning("%s: %s", image.key, _find_the_body(weights).message)
-        runnable = [job for job in image_jobs if not missing_models(weights, job.task)]
+        runnable = [
+            job
+            for job in image_jobs
+            if not missing_models(weights, job.task) or course.files.segmentation(image.key, job.task.task).is_file()
+        ]
         done.problems += [_needed(job.task, weights).message for job in image_jobs if job not in runnable]
         if not runnable:
             continue
@@ -211,9 +216,9 @@ def _jobs(course: Course, section: SegmentationSection) -> list[_Job]:
 
 
 def _within_the_body(task: TaskOptions, weights: Path) -> TaskOptions:
-    """The task in the body alone, where the weights that find the body are there; else in the whole image."""
+    """The task in the body alone; in the whole image where only the weights that find the body are missing."""
     within = task.within_the_body()
-    return within if missing_models(weights, within) == missing_models(weights, task) else task
+    return task if missing_models(weights, within) and not missing_models(weights, task) else within
 
 
 def _by_image(jobs: Sequence[_Job]) -> list[tuple[ImageSeries, list[_Job]]]:
@@ -225,7 +230,7 @@ def _carry(course: Course, jobs: Sequence[_Job], resources: Resources, done: _Ac
     """Carry the labels of one MR series onto the planning CT, or say why not."""
     for job in jobs:
         try:
-            link = link_to_planning_ct(course, job.image)
+            link = link_to_planning_ct(course, job.image.frame_of_reference_uid)
             count = carry(course, job.image, job.task.task, link, CourseFiles(resources.staging))
         except NotCarriedError as error:
             done.carried[job.name] = f"not carried: {error}"
@@ -241,7 +246,7 @@ def _segmented(
 
     Raises:
         WorkerError: TotalSegmentator failed, died or took too long.
-        StageError: its result cannot be used.
+        StageError: its result cannot be used, or the weights are gone and there is no earlier result that holds.
     """
     section = configuration.segmentation
     facts = _facts(job, section, image.grid)
@@ -249,7 +254,12 @@ def _segmented(
     stored = course.files.segmentation(job.image.key, job.task.task)
     target = CourseFiles(resources.staging).segmentation(job.image.key, job.task.task)
     earlier = None if resources.forced else unchanged(stored, image, facts, cleaning)
-    if earlier is not None and _same_model(earlier, job.task, weights):
+    lacking = _needed(job.task, weights) if missing_models(weights, job.task) else None
+    if lacking is not None and earlier is None:
+        raise StageError(lacking.message)
+    if lacking is not None:
+        resources.logger.warning("the earlier result of %s stays: %s", job.name, lacking.message)
+    if earlier is not None and (lacking is not None or _same_model(earlier, job.task, weights)):
         copy_stored(stored, target)
         result = {"structures": structure_count(earlier), "device": earlier["device"], "earlier_result": True}
     else:

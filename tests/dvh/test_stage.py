@@ -159,16 +159,18 @@ def test_structures_are_cut_to_the_cropped_ct_where_asked(courses: dict[str, Cou
     files.structure_set.write_bytes(course.files.structure_set.read_bytes())
     cut = Course(files, course.description.model_copy(update={"images": ()}))
     volumes = []
-    for use_cropped in (False, True):
-        run_stage(dvh.run, cut, staging=tmp_path / "out", ct_cropping={"use_cropped_for_dvh": use_cropped})
+    for enabled, use_cropped in ((False, True), (True, False), (True, True)):
+        section = {"enabled": enabled, "use_cropped_for_dvh": use_cropped}
+        run_stage(dvh.run, cut, staging=tmp_path / "out", ct_cropping=section)
         out = CourseFiles(tmp_path / "out")
         found = {row["roi_name"]: row for row in rows(out.dvh_status)}
         volumes.append(found["BODY"]["volume_cm3"])
-        assert {row["image_cropped"] for row in (*rows(out.dvh_metrics), *found.values())} == {use_cropped}
-    assert volumes[1] == pytest.approx(volumes[0] * middle / image.grid.planes, rel=0.02)
+        assert {row["image_cropped"] for row in (*rows(out.dvh_metrics), *found.values())} == {enabled and use_cropped}
+    assert volumes[0] == volumes[1]
+    assert volumes[2] == pytest.approx(volumes[1] * middle / image.grid.planes, rel=0.02)
     assert "beyond the cropped CT" in found["BODY"]["warnings"]
     files.cropped_ct.unlink()  # the landmarks were not found
-    run_stage(dvh.run, cut, staging=tmp_path / "out", ct_cropping={"use_cropped_for_dvh": True})
+    run_stage(dvh.run, cut, staging=tmp_path / "out", ct_cropping=section)
     assert {row["image_cropped"] for row in rows(out.dvh_metrics)} == {False}
 
 

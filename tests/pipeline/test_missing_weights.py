@@ -29,7 +29,7 @@ def test_missing_weights_are_said_before_any_course_and_the_rest_goes_on(
     with caplog.at_level(logging.INFO):
         result = run(settings, RunOptions(), logger=logging.getLogger("rtpipeline"))
     said = [record.getMessage() for record in caplog.records]
-    expected = "segmentation will fail: weights of task total"
+    expected = "new segmentations will fail: weights of task total"
     assert any(text.startswith("weights of task body (fast)") for text in said)
     about_weights = [number for number, text in enumerate(said) if text.startswith(expected)]
     started = [number for number, text in enumerate(said) if "started (" in text]

@@ -56,7 +56,7 @@ def test_products_of_large_arrays_take_one_thread_during_a_run(pipeline, caplog)
         assert handler.seen == {1}
 
 
-def test_a_course_that_fails_takes_nothing_from_the_others_and_alone_is_tried_again(pipeline, output):
+def test_a_course_that_fails_takes_nothing_from_the_others_and_alone_is_tried_again(pipeline, output, caplog):
     (course, other) = CohortFiles(output).manifest_courses()
     intact = course.files.dose.read_bytes()
     course.files.dose.write_bytes(intact[:200])
@@ -67,10 +67,16 @@ def test_a_course_that_fails_takes_nothing_from_the_others_and_alone_is_tried_ag
         (course.key, "dvh"): "failed"
     }
     assert "RD.dcm" in first.outcomes[course.key, "dvh"].reason
+    assert not course.files.dvh_metrics.exists()
+    gone = "what it had made before is taken away"
+    (said,) = (message for message in caplog.messages if gone in message)
+    assert said.startswith(f"{course.key} dvh: failed in")
     assert course.path(".dvh_done").read_text().startswith("failed: ")
     assert other.path(".dvh_done").read_text() == "ok\n"
     patient = course.description.patient
+    caplog.clear()
     assert computed(pipeline(options)) == {(patient, "dvh")}
+    assert gone not in caplog.text
     course.files.dose.write_bytes(intact)
     mended = pipeline(options)
     assert mended.exit_code == EXIT_OK

@@ -110,7 +110,8 @@ def _image_grid(course: Course) -> Grid | None:
 
 def _cropped_grid(course: Course, configuration: Configuration) -> Grid | None:
     """The grid of the cropped CT where structures are to be cut to it; None where they are not, or nothing was cut."""
-    if not configuration.ct_cropping.use_cropped_for_dvh or not course.files.cropped_ct.exists():
+    section = configuration.ct_cropping
+    if not (section.enabled and section.use_cropped_for_dvh) or not course.files.cropped_ct.exists():
         return None
     return read_nifti(course.files.cropped_ct).grid
 

@@ -168,9 +168,15 @@ def _run_and_publish(
         publish(staging, course.files.folder, previous.outputs if previous else (), state_file, sentinel, state)
     if outcome.usable:
         shutil.rmtree(kept, ignore_errors=True)
-    level = logging.INFO if outcome.status in ("ok", "skipped") else logging.WARNING
-    logger.log(level, "%s in %.1f s%s", outcome.status, state.seconds, f": {outcome.reason}" if outcome.reason else "")
+    _log_end(outcome, state.seconds, bool(previous and previous.outputs), logger)
     return outcome
+
+
+def _log_end(outcome: Outcome, seconds: float, had_outputs: bool, logger: CourseLogger) -> None:
+    level = logging.INFO if outcome.status in ("ok", "skipped") else logging.WARNING
+    words = [outcome.reason, "" if outcome.usable or not had_outputs else "what it had made before is taken away"]
+    said = "; ".join(filter(None, words))
+    logger.log(level, "%s in %.1f s%s", outcome.status, seconds, f": {said}" if said else "")
 
 
 def stage_states(course: Course) -> dict[str, StageState]:

@@ -191,7 +191,7 @@ def input_folder(configuration: Configuration) -> Path:
     """The folder of the DICOM export.
 
     Raises:
-        ConfigurationError: none is named, or it is not there.
+        ConfigurationError: none is named, it is not there, or the results would go into it.
     """
     folder = configuration.dicom_root
     if folder is None:
@@ -199,6 +199,8 @@ def input_folder(configuration: Configuration) -> Path:
     if not folder.is_dir():
         what = "a file" if folder.is_file() else "no such folder"
         raise ConfigurationError(f"{folder}: {what}; --dicom-root names the folder of the DICOM export")
+    if folder.resolve() == configuration.output_dir.resolve():
+        raise ConfigurationError(f"{folder}: the export itself, which is only read; choose another folder as --outdir")
     return folder
 
 
@@ -311,7 +313,7 @@ def _say_what_will_be_missing(configuration: Configuration, plan: RunPlan, logge
     if any(stage.name == "segmentation" for stage in plan.stages):
         for needed in segmentation.needed_tasks(configuration):
             if needed.missing:
-                logger.warning("%s%s", "" if needed.sometimes else "segmentation will fail: ", needed.message)
+                logger.warning("%s%s", "" if needed.sometimes else "new segmentations will fail: ", needed.message)
     if any(stage.name == "custom_models" for stage in plan.stages):
         for message in custom_models.unusable_models(configuration):
             logger.warning("a custom model will fail: %s", message)
