@@ -231,11 +231,6 @@ def test_output_inside_the_input_is_no_input(export: Path, organized: Organize) 
     assert not again.result.changed
 
 
-def test_output_must_not_be_the_input(export: Path, organized: Organize) -> None:
-    with pytest.raises(StageError, match="another folder"):
-        organized(out="export")
-
-
 def test_a_file_is_read_once_and_an_unchanged_one_never_again(patient: Patient, organized: Organize) -> None:
     patient.make_course()
     assert organized().result.files_read == 7

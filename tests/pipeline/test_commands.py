@@ -221,6 +221,25 @@ def test_a_stage_says_that_its_result_holds_or_that_it_is_switched_off(output, c
     assert "radiomics is disabled in the configuration" in off.output
 
 
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_nothing_is_written_into_the_export(command, tmp_path):
+    Patient(tmp_path / "data").make_course()
+    before = sorted(tmp_path.rglob("*"))
+    result = call(command, "--dicom-root", tmp_path / "data", "--outdir", tmp_path / "data" / ".." / "data")
+    assert result.exit_code == 2
+    assert "which is only read" in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("there", "what"), [(False, "no such folder"), (True, "a file")])
+def test_an_input_that_is_no_folder_is_named_as_what_it_is(there, what, tmp_path):
+    if there:
+        (tmp_path / "data").touch()
+    result = call("run", "--dicom-root", tmp_path / "data", "--outdir", tmp_path / "output")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'data'}: {what}; " in result.output
+
+
 SEED_EXAMPLES = [
     "--seg-workers 4 --max-workers 8 --totalseg-device gpu",
     "--max-workers 2 --seg-workers 1 --seg-proc-threads 4 --radiomics-proc-threads 2 --sequential-radiomics",

@@ -88,7 +88,6 @@ def organize(
     Raises:
         StageError: the input cannot be listed or read, the output cannot be written, or the work was cancelled.
     """
-    _require_separate(dicom_root, cohort)
     settings = configuration.organize
     key = key_of(cohort, settings.pseudonymize)
     stored = _stored_index(cohort, settings)
@@ -222,7 +221,6 @@ def preview_courses(
     Raises:
         StageError: the input cannot be listed or read.
     """
-    _require_separate(dicom_root, cohort)
     settings = configuration.organize
     index = build_index(
         dicom_root,
@@ -308,13 +306,6 @@ def _wanted(
             reason = f"its course {plan.key} is not wanted by organize.course_filter"
             unused += [Unused(file, FILTERED, reason) for file in plan.files.values()]
     return wanted, unused
-
-
-def _require_separate(dicom_root: Path, cohort: CohortFiles) -> None:
-    if dicom_root.resolve() == cohort.folder.resolve():
-        raise StageError(
-            f"{dicom_root}: the output folder must be another folder than the input; choose another --outdir"
-        )
 
 
 def _courses_of_manifest(cohort: CohortFiles) -> list[tuple[str, str]]:
