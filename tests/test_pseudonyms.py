@@ -53,6 +53,14 @@ def test_dates_in_texts_move_as_dates_do(date: datetime.date) -> None:
     assert EGON.text(f"CT {date.isoformat()}_a") == f"CT {moved}_a"
     assert EGON.text(f"{date:%Y%m%d}") == moved.replace("-", "")
     assert EGON.text(f"vom {date:%d.%m.%Y}.") == f"vom {datetime.date.fromisoformat(moved):%d.%m.%Y}."
+    assert EGON.text(f"{date.year}/{date.month}/{date.day}") == moved.replace("-", "/")
+    for text in (
+        f"{date:%d %b %Y}",
+        f"{date:%d-%B-%Y}",
+        f"{date:%b %d, %Y}",
+        f"{date:%B}{date.day} {date.year}".upper(),
+    ):
+        assert EGON.text(f"CT of {text}") == f"CT of {moved}"
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,29 @@ REMOVED = "X"
 """Stands in a text for an identifier that was taken out."""
 
 _UID = re.compile(r"(?<![\w.])(?:2\.25\.\d{10,}|\d+(?:\.\d+){5,})(?![\w])")
+_MONTHS = (
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
+MONTH = "|".join(f"{name[:3]}(?:{name[3:]})?" for name in _MONTHS)
+"""A month by its name or the beginning of it, as part of a regular expression."""
 _DATES = (
+    (re.compile(r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<m>\d\d)(?P<d>\d\d)(?!\d)"), "{y:04d}{m:02d}{d:02d}"),
     (
-        re.compile(r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<s>[-./]?)(?P<m>\d\d)(?P=s)(?P<d>\d\d)(?!\d)"),
+        re.compile(r"(?<!\d)(?P<y>(?:19|20)\d\d)(?P<s>[-./])(?P<m>\d{1,2})(?P=s)(?P<d>\d{1,2})(?!\d)"),
         "{y:04d}{s}{m:02d}{s}{d:02d}",
     ),
     (
         re.compile(r"(?<!\d)(?P<d>\d{1,2})(?P<s>[-./])(?P<m>\d{1,2})(?P=s)(?P<y>(?:19|20)\d\d)(?!\d)"),
         "{d:02d}{s}{m:02d}{s}{y:04d}",
+    ),
+    (
+        re.compile(rf"(?<!\d)(?P<d>\d\d?)[-. /]*(?P<m>{MONTH})[-., /]*(?P<y>(?:19|20)\d\d)(?!\d)", re.IGNORECASE),
+        "{y:04d}-{m:02d}-{d:02d}",
+    ),
+    (
+        re.compile(rf"(?<![a-z])(?P<m>{MONTH})[-. /]*(?P<d>\d\d?)[-., /]+(?P<y>(?:19|20)\d\d)(?!\d)", re.IGNORECASE),
+        "{y:04d}-{m:02d}-{d:02d}",
     ),
 )
 _TOKEN = re.compile(r"[^\W_]+")
@@ -138,14 +153,19 @@ class Translation:
             raise ValueError("before the first year") from error
 
     def _moved_in_text(self, found: re.Match[str], form: str) -> str:
-        year, month, day = (int(found[part]) for part in "ymd")
+        year, month, day = int(found["y"]), month_number(found["m"]), int(found["d"])
         for one, other in ((month, day), (day, month)):
             try:
                 moved = self._moved(datetime.date(year, one, other))
             except ValueError:
                 continue
-            return form.format(y=moved.year, m=moved.month, d=moved.day, s=found["s"])
+            return form.format(y=moved.year, m=moved.month, d=moved.day, s=found.groupdict().get("s", ""))
         return found[0]
+
+
+def month_number(month: str) -> int:
+    """The number of a month, from its number or its name (see `MONTH`)."""
+    return int(month) if month.isdigit() else [name[:3] for name in _MONTHS].index(month[:3].lower()) + 1
 
 
 def identifying_words(values: Iterable[str]) -> tuple[str, ...]:

@@ -283,9 +283,9 @@ def test_decisions_by_original_names(person: Patient, organized: Organize, key: 
     assert "HOSP-4711" not in warning
 
 
-CLINICAL = """patient_id;who;death;age;note;plan
-HOSP-4711;Zwiebelmann, Egon;2025-03-01;74;seen by Quacksalber on 01.02.2024, HOSP-4711;{plan}
-HOSP-9999;Niemand, Nina;2025-01-01;60;seen by nobody;
+CLINICAL = """patient_id;who;death;age;note;plan;relapse
+HOSP-4711;Zwiebelmann, Egon;2025-03-01;74;seen by Quacksalber on 01.02.2024, HOSP-4711;{plan};5/11/24
+HOSP-9999;Niemand, Nina;2025-01-01;60;seen by nobody;;
 """
 
 
@@ -302,13 +302,15 @@ def joined(made: Organized, clinical: Path, key: Path | None) -> tuple[Outcome, 
 
 
 def test_clinical_table_of_original_identifiers_is_joined_and_names_nobody(
-    person: Patient, organized: Organize, key: Path, tmp_path: Path
+    person: Patient, organized: Organize, key: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = organized(pseudonymize=key)
     clinical = tmp_path / "clinical.csv"
     clinical.write_text(CLINICAL.format(plan=person.uid("plan")), encoding="utf-8")
     outcome, (row,) = joined(made, clinical, key)
     assert "clinical" not in outcome.reason
+    assert row["relapse"] is None
+    assert "cannot be moved are left out of relapse; write them as YYYY-MM-DD" in caplog.text
     ((pseudonym, _, days),) = patients(key)
     assert (row["patient_id"], row["clinical_matched"], row["age"]) == (pseudonym, True, 74)
     assert moved(str(row["death"]), "2025-03-01") == days
@@ -319,7 +321,7 @@ def test_clinical_table_of_original_identifiers_is_joined_and_names_nobody(
     header, stranger = book["clinical_unmatched"].values
     assert dict(zip(header, stranger, strict=True)) == {
         "patient_id": dict(translate(key, ["HOSP-9999"]))["HOSP-9999"],
-        **dict.fromkeys(("who", "death", "age", "note", "plan")),
+        **dict.fromkeys(("who", "death", "age", "note", "plan", "relapse")),
     }
     assert found_in(made) == set()
     content = b"\n".join(made.snapshot().values())

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from rtpipeline.aggregate.clinical_dates import ClinicalColumn, clinical_columns
 from rtpipeline.outcome import StageError
 from rtpipeline.pseudonyms import Translation
 
@@ -32,11 +33,13 @@ class ClinicalTable:
         keys: the columns that it is joined by: patient_id, or patient_id and course_id.
         data: all columns. A column is of integers or numbers where every value is plainly one and none begins with a
             needless zero; identifiers and everything else are text. An empty cell is null.
+        left_out: columns in which values were left out, because they may be dates that cannot be moved.
     """
 
     file: Path
     keys: tuple[str, ...]
     data: pa.Table
+    left_out: tuple[str, ...] = ()
 
     def row_of(self, patient_id: str, course_id: str) -> int | None:
         """The number of the row of a course, or None."""
@@ -61,7 +64,28 @@ class ToPseudonyms:
     courses: Collection[tuple[str, str]]
     translation_of: Callable[[str], Translation]
 
-    def row(self, header: Sequence[str], cells: Sequence[str]) -> list[str]:
+    def rows(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[list[str]], tuple[str, ...]]:
+        """All rows as `row` tells them, and the columns in which something of a patient of the results was left out.
+
+        Raises:
+            StageError: the key is needed and cannot be read.
+        """
+        columns = clinical_columns(header, rows)
+        told = [self.row(columns, row) for row in rows]
+        patients = {patient for patient, _ in self.courses}
+        here = [
+            (before, after)
+            for before, after in zip(rows, told, strict=True)
+            if after[header.index(PATIENT)] in patients
+        ]
+        lost = [
+            name
+            for number, name in enumerate(header)
+            if any(before[number] and not after[number] for before, after in here)
+        ]
+        return told, tuple(lost)
+
+    def row(self, columns: Sequence[ClinicalColumn], cells: Sequence[str]) -> list[str]:
         """A row without original identifiers.
 
         A row of a pseudonym of the results stays as it is: whoever wrote the pseudonym prepared it. Of another row
@@ -71,12 +95,12 @@ class ToPseudonyms:
         Raises:
             StageError: the key is needed and cannot be read.
         """
-        row = dict(zip(header, cells, strict=True))
+        row = {column.name: cell for column, cell in zip(columns, cells, strict=True)}
         patients = {patient for patient, _ in self.courses}
         if row[PATIENT] in patients:
             return list(cells)
         translation = self.translation_of(row[PATIENT])
-        told = {name: translation.text(cell) for name, cell in row.items()}
+        told = {column.name: column.told(row[column.name], translation) for column in columns}
         if translation.patient not in patients:
             told = dict.fromkeys(row, "")
         told[PATIENT] = translation.patient
@@ -104,15 +128,16 @@ def read_clinical(file: Path, to_pseudonyms: ToPseudonyms | None = None) -> Clin
     header, rows = _read_rows(file)
     if PATIENT not in header:
         raise StageError(f"{file}: there is no column {PATIENT}; the columns are {', '.join(header)}")
-    if to_pseudonyms is not None:
-        rows = [to_pseudonyms.row(header, row) for row in rows]
     twice = [name for name, count in Counter(header).items() if count > 1]
     if twice:
         raise StageError(f"{file}: two columns are named {twice[0]!r}; give each its own name")
+    left_out: tuple[str, ...] = ()
+    if to_pseudonyms is not None:
+        rows, left_out = to_pseudonyms.rows(header, rows)
     keys = (PATIENT, COURSE) if COURSE in header else (PATIENT,)
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(header)
     arrays = [_array(values, is_key=name in keys) for name, values in zip(header, columns, strict=True)]
-    table = ClinicalTable(file, keys, pa.Table.from_arrays(arrays, names=header))
+    table = ClinicalTable(file, keys, pa.Table.from_arrays(arrays, names=header), left_out)
     if len(table.rows_by_key) < len(rows):
         positions = [header.index(key) for key in keys]
         found = [tuple(row[position] for position in positions) for row in rows]

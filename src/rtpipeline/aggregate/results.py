@@ -265,6 +265,12 @@ def _write_analysis(
             data, unmatched = with_clinical(data, clinical)
             sheets = {"analysis_table": data, "clinical_unmatched": unmatched}
             _log_unmatched(data, unmatched, logger)
+            if clinical.left_out:
+                logger.warning(
+                    "aggregate: values of the clinical table that may be dates and cannot be moved are left out of %s; "
+                    "write them as YYYY-MM-DD",
+                    ", ".join(clinical.left_out),
+                )
     about = stamp(configuration)
     _write(cohort, "analysis_table", data, {**sheets, "coverage": coverage}, about)
     with replacing(cohort.table("analysis_table", ".csv")) as temporary:

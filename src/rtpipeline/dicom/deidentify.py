@@ -36,7 +36,7 @@ from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.values import MALFORMED_VALUE_ERRORS, as_date, as_text, as_uid, quietly
 from rtpipeline.pseudonyms import Translation
 
-DEIDENTIFY_VERSION = 1
+DEIDENTIFY_VERSION = 2
 """Counts up when the same object gives another copy."""
 
 _IDENTIFYING = (
