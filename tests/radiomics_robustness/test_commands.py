@@ -48,5 +48,5 @@ def test_both_commands(demo_course, tmp_path: Path):
 
 def test_a_folder_that_is_no_course_is_said_so(tmp_path: Path):
     done = rtpipeline(tmp_path, "radiomics-robustness", "--course-dir", tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "course.json" in done.stderr
