@@ -15,6 +15,7 @@ from rtpipeline.cli.run_flags import RunFlags
 from rtpipeline.config import Configuration
 from rtpipeline.config.named_files import require_named_files
 from rtpipeline.course import CohortFiles
+from rtpipeline.outcome import EXIT_INTERRUPTED
 from rtpipeline.pipeline.run import RunOptions, RunResult, input_folder, run
 
 
@@ -47,7 +48,7 @@ def run_and_say(
     with live_display(logger) as show:
         result = run(configuration, options, logger=logger, show=show)
     for (course, stage), outcome in result.outcomes.items():
-        if outcome.status in ("failed", "partial"):
+        if outcome.status in ("failed", "partial") and result.exit_code != EXIT_INTERRUPTED:
             logger.warning("%s %s %s: %s", course or "cohort", stage, outcome.status, outcome.reason)
     logger.info("%s (exit code %d)", result.message, result.exit_code)
     return result
