@@ -378,7 +378,7 @@ def _stop_on_signal(context: RunContext) -> Iterator[None]:
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        context.logger.warning("stopping: children end, the next run goes on from here; a second Ctrl-C ends it at once")
+        context.logger.warning("stopping: children end, the next run goes on from here; a second Ctrl-C ends at once")
         context.cancelled.set()
         for other, handler in previous.items():
             signal.signal(other, handler)
