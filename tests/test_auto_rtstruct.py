@@ -12,9 +12,9 @@ import structure_courses as synthetic
 from dicom_files import ROW_AND_COLUMN_DIRECTIONS, grid_of
 from rtpipeline import auto_rtstruct
 from rtpipeline.config import Configuration, load_configuration
-from rtpipeline.course import Course, CourseFiles
+from rtpipeline.course import Course, CourseFiles, NamedSegment, SegmentationObject
 from rtpipeline.dicom.rtstruct import CONTOUR_DATA, read_structure_set
-from rtpipeline.dicom.segmentation_object import read_segmentation_object
+from rtpipeline.dicom.segmentation_object import read_segmentation_object, write_segmentation_object
 from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.inference.body_regions import body_regions
@@ -231,6 +231,35 @@ def test_other_sources_add_what_the_table_of_priorities_says(course: Course, tmp
     course.files.structure_set.unlink()
     without_manual = content(**{"structures.priority": priority})
     assert list(without_manual) == ["heart", "lung_left", "nodes_Heart", "nodes_node", "lung", "lungs"]
+
+
+def test_custom_structures_can_be_made_of_segmentations_of_the_export(course: Course, tmp_path: Path) -> None:
+    """By its name, where no other source has it, and by its source, where the manual one would come first."""
+    synthetic.write_manual(course, heart=synthetic.GTV)
+    file = "DICOM/SEG/SEG_0123456789abcdef.dcm"
+    course.path(file).parent.mkdir(parents=True)
+    labels = synthetic.labels(synthetic.HEART, synthetic.LUNG_LEFT & ~synthetic.HEART)
+    write_segmentation_object(
+        course.path(file), course.path("DICOM/CT"), labels, {1: "heart", 2: "lesion"}, algorithm="t", version="1"
+    )
+    segments = tuple(NamedSegment(number=number, label=name) for number, name in ((1, "heart"), (2, "lesion")))
+    one = SegmentationObject(file=file, sop_instance_uid="1.2", label="mine", image_key="CT", segments=segments)
+    given = Course(course.files, course.description.model_copy(update={"segmentations": (one,)}))
+    (tmp_path / "custom.yaml").write_text(
+        """custom_structures:
+- {name: of segments, source_structures: [lesion, {structure: heart, source: "seg:*"}]}
+- {name: of drawn, source_structures: [heart]}
+"""
+    )
+    resources = synthetic.make_resources(tmp_path)
+    chosen = load_configuration(overrides={"custom_structures": str(tmp_path / "custom.yaml")})
+    assert auto_rtstruct.run(given, chosen, resources).status == "ok"
+    content = read_structure_set(CourseFiles(resources.staging).custom_structure_set)
+    masks = {roi.name: rasterise(roi.contours, synthetic.GRID).on(synthetic.GRID) for roi in content.rois}
+    assert list(masks) == ["heart", "of segments", "of drawn"]
+    assert np.array_equal(masks["of segments"], synthetic.HEART | synthetic.LUNG_LEFT)
+    assert np.array_equal(masks["of drawn"], synthetic.GTV)
+    assert "[seg:mine lesion, seg:mine heart]" in content.rois[1].description
 
 
 def test_templates_come_for_the_regions_that_the_ct_shows(course: Course, tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from rtpipeline.structures.load import (
     name_rules,
 )
 from rtpipeline.structures.priority import Priority, by_priority, same_thing
+from rtpipeline.structures.segments import given_structures
 from rtpipeline.structures.structure import LabelVolume
 
 Outline = Callable[[Mask], list[FloatArray]]
@@ -63,9 +64,10 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
 
     `RS_auto.dcm` has every structure of every segmentation of the planning CT, and after them those that were carried
     there from MR series, whose ROIDescription says how. `RS_custom.dcm` has the manual structure set, or else the
-    automatic one, as it is; then what other sources have beyond it, as `structures.priority` says; then the custom
-    structures. It is only written when there are custom structures. `SEG_auto.dcm` has the automatic structures once
-    more, where `segmentation.export_dicom_seg` asks for it.
+    automatic one, as it is; then what segmentations made here have beyond it, as `structures.priority` says; then the
+    custom structures, which may be made of DICOM segmentations of the export too. It is only written when there are
+    custom structures. `SEG_auto.dcm` has the automatic structures once more, where `segmentation.export_dicom_seg`
+    asks for it.
 
     Raises:
         StageError: the planning CT, a segmentation, the manual structure set or the user's YAML cannot be used.
@@ -163,14 +165,16 @@ def _custom(
     configured = configured_structures(configuration, lambda regions: why_not(shown, regions, LEAST_CONFIDENCE))
     manual = manual_structures(course.files, name_rules(configuration))
     priority = configuration.structures.priority
-    sources = [*manual, *(structure for structure, _ in segmented)]
+    made_here = [structure for structure, _ in segmented]
+    given = given_structures(course, CT_KEY, name_rules(configuration))
+    sources = [*manual, *made_here, *given]
     results = evaluate(configured.definitions, sources, grid, priority)
     made = [(result, result.mask) for result in results if result.mask is not None]
     _write_warnings(staging.custom_structure_warnings, results, configured.left_out)
     if made:
         manual_set, automatic_set = course.files.structure_set, staging.automatic_structure_set
         base = next((file for file in (manual_set, automatic_set) if file.exists()), None)
-        in_base = manual if base == manual_set else [one for one in sources if not _of_model(one)]
+        in_base = manual if base == manual_set else [one for one in made_here if not _of_model(one)]
         rois = _beyond(in_base, segmented, priority) + [_custom_roi(result, mask) for result, mask in made]
         write_structure_set(staging.custom_structure_set, images, rois, label=CUSTOM_LABEL, base=base)
     counts = {**counts, "custom": len(made), "not_for_this_ct": list(configured.left_out)}

@@ -13,7 +13,7 @@ from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.inference.body_regions import account
-from rtpipeline.inference.carrying import NotCarriedError, carry, link_to_planning_ct
+from rtpipeline.inference.carrying import carry
 from rtpipeline.inference.images import PreparedImage, TooLowError, prepare
 from rtpipeline.inference.label_volumes import (
     copy_stored,
@@ -42,6 +42,7 @@ from rtpipeline.outcome import Outcome, StageError, failed, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.scheduling.worker_process import Message, WorkerError
+from rtpipeline.structures.links import NotCarriedError, link_to_planning_ct
 
 CONE_BEAM = "cone_beam_ct"
 """`ImageSeries.series_class` of a cone-beam CT."""
@@ -229,7 +230,7 @@ def _carry(course: Course, jobs: Sequence[_Job], resources: Resources, done: _Ac
     """Carry the labels of one MR series onto the planning CT, or say why not."""
     for job in jobs:
         try:
-            link = link_to_planning_ct(course, job.image)
+            link = link_to_planning_ct(course, job.image.frame_of_reference_uid)
             count = carry(course, job.image, job.task.task, link, CourseFiles(resources.staging))
         except NotCarriedError as error:
             done.carried[job.name] = f"not carried: {error}"

@@ -47,7 +47,7 @@ def make_course(cohort: CohortFiles) -> MakeCourse:
                 "segmentation_source": source,
                 "roi_number": number,
                 "roi_name": name,
-                "standard_name": name if name in ("Heart", "Lung_L") else "",
+                "standard_name": name if name in ("Heart", "Lung_L", "Esophagus") else "",
                 "metric": metric.split()[0],
                 "unit": metric.split()[1],
                 "column": WIDE_NAMES.get(metric, metric.replace(" ", "")),

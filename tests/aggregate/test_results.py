@@ -147,6 +147,8 @@ def test_analysis_table_has_the_prescription_the_target_and_the_organs(cohort: C
         ("manual", "Heart", {**metrics, "Dmean Gy": 5.0}),
         ("manual", "Lung_L", metrics),
         ("manual", "Lung_L", metrics),
+        ("auto_mr:MR_1", "Esophagus", {**metrics, "Dmean Gy": 2.0}),
+        ("seg:mine", "Esophagus", {**metrics, "Dmean Gy": 7.0}),
     ]
     run([make_course("a", structures)], cohort)
     (row,) = rows(cohort, "analysis_table")
@@ -156,7 +158,9 @@ def test_analysis_table_has_the_prescription_the_target_and_the_organs(cohort: C
     assert (row["heart_source"], row["heart_dmean_gy"]) == ("manual", 5.0)
     assert (row["lung_l_source"], row["lung_l_dmean_gy"]) == (None, None)
     assert row["notes"] == "Lung_L: 2 manual structures, none chosen"
-    assert (row["structures_manual"], row["structures_auto"]) == (5, 1)
+    assert (row["esophagus_source"], row["esophagus_dmean_gy"]) == ("seg", 7.0)
+    counts = {source: row[f"structures_{source}"] for source in ("manual", "auto", "custom", "seg", "auto_mr")}
+    assert counts == {"manual": 5, "auto": 1, "custom": 0, "seg": 1, "auto_mr": 1}
     assert (row["patient_sex"], row["qc_status"]) == ("F", "WARNING")
     assert (row["status_dvh"], row["status_segmentation"]) == ("ok", "missing")
 

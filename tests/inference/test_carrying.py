@@ -14,9 +14,10 @@ from rtpipeline.config import Configuration
 from rtpipeline.course import Course, CourseDescription, CourseFiles, DoseDecision, ImageSeries
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti, write_nifti
-from rtpipeline.inference.carrying import NotCarriedError, carry, link_to_planning_ct
+from rtpipeline.inference.carrying import carry
 from rtpipeline.provenance import file_digest
 from rtpipeline.structures import course_structures, image_structures
+from rtpipeline.structures.links import NotCarriedError, link_to_planning_ct
 
 CT_FRAME, MR_FRAME = "1.2.840.1", "1.2.840.2"
 MR_KEY = "MR_1a2b3c4d"
@@ -77,7 +78,7 @@ def _course(
 
 def _carried(course: Course) -> tuple[Volume, dict[str, Any]]:
     mr = course.description.images[1]
-    carry(course, mr, "total_mr", link_to_planning_ct(course, mr), course.files)
+    carry(course, mr, "total_mr", link_to_planning_ct(course, mr.frame_of_reference_uid), course.files)
     file = course.files.carried_segmentation(MR_KEY, "total_mr")
     return read_nifti(file), json.loads(CourseFiles.label_map(file).read_text())
 
@@ -136,7 +137,7 @@ def test_what_lies_beyond_the_ct_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mr_frame", "registered", "words"),
     [
-        ("", [], "the MR names no frame of reference"),
+        ("", [], "the image names no frame of reference"),
         (MR_FRAME, [], "no rigid registration has the frames of reference of both"),
         (MR_FRAME, [(CT_FRAME, [(MR_FRAME, [SHIFT])]), (CT_FRAME, [(MR_FRAME, [TURN])])], "contradict each other"),
         (MR_FRAME, [(CT_FRAME, [(MR_FRAME, [np.diag([2.0, 2, 2, 1])])])], "scales, shears or mirrors"),
@@ -148,7 +149,7 @@ def test_why_it_is_not_carried(tmp_path: Path, mr_frame: str, registered: list[A
         write_registration(tmp_path / file, frame, sources)
     course = _course(tmp_path, _mr_grid(), _mr_grid(), mr_frame=mr_frame, registrations=files)
     with pytest.raises(NotCarriedError, match=words):
-        link_to_planning_ct(course, course.description.images[1])
+        link_to_planning_ct(course, mr_frame)
 
 
 def test_carried_structures_are_a_source_of_their_own_and_named_for_their_image(tmp_path: Path) -> None:

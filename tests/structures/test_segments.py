@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 
 import structure_courses as synthetic
-from dicom_files import write_series
+from dicom_files import rigid, write_registration, write_series
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course, NamedSegment, SegmentationObject
 from rtpipeline.dicom.segmentation_object import write_segmentation_object
@@ -167,6 +167,34 @@ def test_which_image_it_lies_on(course: Course) -> None:
     assert sources("1.5") == (1, 1)  # in the frame of the CT, it is a structure of both
     assert sources("1.6") == (0, 0)
     assert sources("") == (0, 1)
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 90.0])
+def test_a_registration_carries_segments_of_another_image_onto_the_planning_ct(course: Course, turn_deg: float) -> None:
+    """The MR's voxels are the CT's, seen in coordinates that the registration moves onto them."""
+    transform = rigid((0.0, 0.0, 1.0), turn_deg, (30.0, -12.0, 7.5))
+    mr_grid = synthetic.GRID.moved(np.linalg.inv(transform))
+    write_series(course.path("DICOM/MR_1"), mr_grid, np.zeros(mr_grid.shape, np.int16))
+    labels = Volume(mr_grid, synthetic.HEART.astype(np.uint8))
+    write_segmentation_object(
+        course.path(FILE), course.path("DICOM/MR_1"), labels, {1: "a"}, algorithm="t", version="1"
+    )
+    write_registration(course.path("DICOM/REG/r.dcm"), "1.5", [("1.5", [np.eye(4)]), ("1.6", [transform])])
+    ct = course.description.images[0].model_copy(update={"frame_of_reference_uid": "1.5"})
+    one = described("a", image_key="MR_1").model_copy(update={"frame_of_reference_uid": "1.6"})
+    changed = {"images": (ct,), "segmentations": (one,)}
+    linked = {**changed, "registration_files": ("DICOM/REG/r.dcm",)}
+    assert given(Course(course.files, course.description.model_copy(update=changed))) == {}
+    carried = given(Course(course.files, course.description.model_copy(update=linked)))["a"]
+    mask, notes = carried.mask_with_notes(synthetic.GRID)
+    assert np.array_equal(mask.on(synthetic.GRID), synthetic.HEART)
+    assert notes[0] == "carried onto the planning CT: registration r.dcm"
+    dose = SampledDose(Volume(synthetic.GRID, np.full(synthetic.GRID.shape, 2.0)))
+    result = structure_dvh(carried, dose, image_plane_spacing_mm=2.5, minimum_coverage_fraction=0.9)
+    assert result.curve is not None
+    assert result.curve.volume_total_cm3 == pytest.approx(np.count_nonzero(synthetic.HEART) * 2.5 / 1000)
+    assert (result.status, result.curve.coverage_fraction) == ("ok", pytest.approx(1.0))
+    assert result.warnings == notes[:1]
 
 
 def test_segmentations_of_one_name_are_told_apart(course: Course) -> None:

@@ -20,7 +20,7 @@ from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT
 from rtpipeline.tables.parquet import ARROW_TYPES, Row
 from rtpipeline.tables.schema import Column, Table
 
-_SOURCES = ("manual", "custom", "custom_model", "auto")
+_SOURCES = ("manual", "custom", "custom_model", "auto", "seg", "auto_mr")
 """Which source's structure stands for an organ: the first that has it."""
 
 RADIOMICS_TABLES = ("radiomics_ct", "radiomics_mr", "radiomics_pet", "radiomics_dose")

@@ -1,10 +1,8 @@
-"""Labels of an MR series → the planning CT's voxels, by the frame of reference or a rigid registration of both."""
+"""Labels of an MR series → the planning CT's voxels."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -12,63 +10,13 @@ from scipy.ndimage import find_objects
 from rtpipeline.course import CT_KEY, Course, CourseFiles, ImageSeries
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import read_geometry
-from rtpipeline.dicom.registration import read_registration, rigid_transform
 from rtpipeline.imaging.edges import reached_sides
-from rtpipeline.imaging.grid import FloatArray, Grid, Volume
+from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti, write_nifti
 from rtpipeline.imaging.resampling import resample
 from rtpipeline.inference.label_volumes import read_label_map
 from rtpipeline.provenance import file_digest
-
-SAME_FRAME = "both have the same frame of reference"
-
-
-class NotCarriedError(Exception):
-    """The labels of an MR series cannot be carried onto the planning CT; the message says why."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """How points of an MR series become points of the planning CT.
-
-    Attributes:
-        matrix: (4, 4), rigid, for column vectors (x, y, z, 1) in mm, patient coordinates.
-        how: half a sentence: by which object.
-    """
-
-    matrix: FloatArray
-    how: str
-
-
-def link_to_planning_ct(course: Course, image: ImageSeries) -> Link:
-    """How an MR series is carried onto the planning CT.
-
-    Raises:
-        NotCarriedError: there is no planning CT, nothing links both, or what does is contradictory or not rigid.
-    """
-    planning_ct = course.description.planning_ct
-    if planning_ct is None:
-        raise NotCarriedError("the course has no planning CT")
-    own, wanted = image.frame_of_reference_uid, planning_ct.frame_of_reference_uid
-    if not own or not wanted:
-        raise NotCarriedError(f"the {'MR' if wanted else 'planning CT'} names no frame of reference")
-    if own == wanted:
-        return Link(np.eye(4), SAME_FRAME)
-    try:
-        files = course.description.registration_files
-        registrations = [read_registration(course.path(file)) for file in files]
-        matrix = rigid_transform(registrations, own, wanted)
-    except DicomError as error:
-        raise NotCarriedError(str(error)) from error
-    if matrix is None:
-        deformable = ", and deformations are not followed" if any(one.deformable for one in registrations) else ""
-        raise NotCarriedError(f"no rigid registration has the frames of reference of both{deformable}")
-    names = sorted(
-        Path(file).name
-        for file, one in zip(files, registrations, strict=True)
-        if rigid_transform([one], own, wanted) is not None
-    )
-    return Link(matrix, f"registration {', '.join(names)}")
+from rtpipeline.structures.links import Link, NotCarriedError
 
 
 def carry(course: Course, image: ImageSeries, task: str, link: Link, staging: CourseFiles) -> int:

@@ -98,6 +98,7 @@ def _structure_inputs(files: CourseFiles) -> tuple[Path, ...]:
         files.custom_structure_set,
         files.cropping,
         files.given_segmentations,
+        files.dicom / "REG",
     )
 
 
@@ -150,6 +151,8 @@ STAGES: tuple[Stage, ...] = (
             files.body_regions,
             files.totalsegmentator,
             *files.custom_model_segmentations,
+            files.given_segmentations,
+            files.dicom / "REG",
         ),
         external_inputs=lambda configuration: _given(configuration.custom_structures, configuration.structures.names),
         configuration_keys=(

@@ -35,29 +35,16 @@ def course_structures(course: Course, configuration: Configuration) -> tuple[Str
     Raises:
         StageError: a structure set, segmentation or label map that is there cannot be read.
     """
-    files = course.files
-    structures = (
-        *source_structures(course, configuration),
-        *given_structures(course, CT_KEY, name_rules(configuration)),
-    )
-    if not files.custom_structure_set.exists():
-        return structures
-    own = [roi for roi in _rois(files.custom_structure_set) if roi.description.startswith(CUSTOM_DESCRIPTION)]
-    return (*structures, *_drawn(own, "custom", name_rules(configuration)))
-
-
-def source_structures(course: Course, configuration: Configuration) -> tuple[Structure, ...]:
-    """What custom structures can be made from: `course_structures` without given segmentations and custom ones.
-
-    Raises:
-        StageError: as `course_structures`.
-    """
     rules = name_rules(configuration)
     files = course.files
     structures = [*manual_structures(files, rules), *automatic_structures(files, CT_KEY, rules)]
     for model in custom_models(files):
         structures += custom_model_structures(files, model, rules)
     structures += carried_structures(files, rules)
+    structures += given_structures(course, CT_KEY, rules)
+    if files.custom_structure_set.exists():
+        own = [roi for roi in _rois(files.custom_structure_set) if roi.description.startswith(CUSTOM_DESCRIPTION)]
+        structures += _drawn(own, "custom", rules)
     return tuple(structures)
 
 

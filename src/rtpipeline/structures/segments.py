@@ -17,6 +17,7 @@ from rtpipeline.dicom.segmentation_object import Segment, read_segmentation_obje
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.outcome import StageError
+from rtpipeline.structures.links import Link, NotCarriedError, link_to_planning_ct
 from rtpipeline.structures.name_mapping import NameRule
 from rtpipeline.structures.names import standard_name
 from rtpipeline.structures.structure import LabelledVoxels, Structure
@@ -55,22 +56,28 @@ class SegmentVoxels(LabelledVoxels):
     Attributes:
         file: the SEG.
         number: SegmentNumber.
+        link: how its voxels are carried to where they count; None where they lie there.
     """
 
     file: SegmentationFile
     number: int
+    link: Link | None = None
+
+    @cached_property
+    def _own(self) -> Mask:
+        """The segment in the part of the SEG's own grid that it lies in, carried to where it counts."""
+        mask = self.file.segments[self.number].mask
+        return mask if self.link is None else Mask(mask.grid.moved(self.link.matrix), mask.values)
 
     @cached_property
     def volume(self) -> Volume:
-        """The segment's number (planes, rows, columns) in the part of the SEG's own grid that it lies in."""
-        mask = self.file.segments[self.number].mask
-        return Volume(mask.grid, mask.values.astype(np.uint16) * np.uint16(self.number))
+        """The segment's number (planes, rows, columns) on its own voxels."""
+        return Volume(self._own.grid, self._own.values.astype(np.uint16) * np.uint16(self.number))
 
     def mask(self, label: int, grid: Grid) -> Mask:
         """The segment on `grid`: its own voxels where they are voxels of `grid`, else by nearest neighbour."""
         box = self._box_on(grid)
-        own = self.file.segments[self.number].mask
-        return super().mask(label, grid) if box is None else Mask(grid.crop(*box), own.values)
+        return super().mask(label, grid) if box is None else Mask(grid.crop(*box), self._own.values)
 
     def notes_on(self, grid: Grid) -> tuple[str, ...]:
         """Whether its voxels are not those of `grid`."""
@@ -81,7 +88,7 @@ class SegmentVoxels(LabelledVoxels):
         if not grid.is_uniform:
             return None
         try:
-            return self.file.segments[self.number].mask.box_on(grid)
+            return self._own.box_on(grid)
         except ValueError:
             return None
 
@@ -93,11 +100,17 @@ def given_structures(course: Course, image_key: str, rules: Sequence[NameRule] =
 
     Args:
         course: has the segmentations.
-        image_key: `CT` for all with the planning CT's frame of reference, else for those made on that very series.
+        image_key: `CT` for all with the planning CT's frame of reference, or with one that a rigid registration links
+            to it; else for those made on that very series.
         rules: the user's mapping of names.
     """
     structures: list[Structure] = []
-    for source, one in segmentations_on(course.description, image_key):
+    for source, one in _named(course.description):
+        link = None
+        if not _lies_on(one, course.description, image_key):
+            link = _link(course, one) if image_key == CT_KEY else None
+            if link is None:
+                continue
         file = SegmentationFile(course.path(one.file))
         refusal = _refusal(file.path)
         structures += [
@@ -107,7 +120,8 @@ def given_structures(course: Course, image_key: str, rules: Sequence[NameRule] =
                 segment.label,
                 standard_name(segment.label, rules),
                 contours=() if refusal else None,
-                labels=None if refusal else SegmentVoxels(file.path, file, segment.number),
+                labels=None if refusal else SegmentVoxels(file.path, file, segment.number, link),
+                notes=() if link is None else (f"carried onto the planning CT: {link.how}",),
                 refusal=refusal,
             )
             for segment in one.segments
@@ -116,7 +130,12 @@ def given_structures(course: Course, image_key: str, rules: Sequence[NameRule] =
 
 
 def segmentations_on(description: CourseDescription, image_key: str) -> Iterator[tuple[str, SegmentationObject]]:
-    """The SEGs that `given_structures` reads, each with its source, sorted by source.
+    """The SEGs that lie on an image without being carried there, each with its source, sorted by source."""
+    return ((source, one) for source, one in _named(description) if _lies_on(one, description, image_key))
+
+
+def _named(description: CourseDescription) -> list[tuple[str, SegmentationObject]]:
+    """Every SEG of a course with its source, sorted by source.
 
     A source is named after the ContentLabel, or the SeriesDescription where there is none. Where several SEGs of a
     course would have one name, each goes on with the digits that its file is named after.
@@ -124,12 +143,18 @@ def segmentations_on(description: CourseDescription, image_key: str) -> Iterator
     plain = [_plain_name(one) for one in description.segmentations]
     uses = Counter(name.lower() for name in plain)
     named = [
-        (name if uses[name.lower()] == 1 else f"{name}_{_digits(one)}", one)
+        (f"{GIVEN_SOURCE}:{name if uses[name.lower()] == 1 else f'{name}_{_digits(one)}'}", one)
         for name, one in zip(plain, description.segmentations, strict=True)
     ]
-    for name, one in sorted(named, key=lambda entry: entry[0]):
-        if _lies_on(one, description, image_key):
-            yield f"{GIVEN_SOURCE}:{name}", one
+    return sorted(named, key=lambda entry: entry[0])
+
+
+def _link(course: Course, one: SegmentationObject) -> Link | None:
+    """How a SEG of other coordinates is carried onto the planning CT; None where it is not a structure of it."""
+    try:
+        return link_to_planning_ct(course, one.frame_of_reference_uid)
+    except NotCarriedError:
+        return None
 
 
 def _plain_name(one: SegmentationObject) -> str:

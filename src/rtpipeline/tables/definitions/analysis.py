@@ -72,8 +72,8 @@ def _organ_columns(organ: str, metrics: Sequence[str]) -> tuple[Column, ...]:
         Column(
             f"{plain(organ)}_source",
             "text",
-            f"Where the structure {organ} comes from: the first of manual, custom, custom_model and auto that has it; "
-            "empty where that one has several of this name.",
+            f"Where the structure {organ} comes from: the first of manual, custom, custom_model, auto, seg and auto_mr "
+            "that has it; empty where that one has several of this name.",
         ),
         *(metric_column(organ, metric) for metric in metrics),
     )
@@ -171,6 +171,8 @@ _LAST = (
     Column("structures_auto", "integer", "Number of automatic structures that have a row in dvh_metrics."),
     Column("structures_custom", "integer", "Number of the user's derived structures that have a row in dvh_metrics."),
     Column("structures_custom_model", "integer", "Number of custom models' structures with a row in dvh_metrics."),
+    Column("structures_seg", "integer", "Number of segments of DICOM segmentations with a row in dvh_metrics."),
+    Column("structures_auto_mr", "integer", "Number of structures carried from MR series with a row in dvh_metrics."),
     Column("radiomics_ct_rows", "integer", "Number of rows in radiomics_ct."),
     Column("radiomics_mr_rows", "integer", "Number of rows in radiomics_mr."),
     Column("radiomics_pet_rows", "integer", "Number of rows in radiomics_pet."),
