@@ -64,11 +64,12 @@ def _run(
     device: str = "cpu",
     threads: int = 2,
     cpu_fallback: bool = False,
+    forced: bool = False,
     **options: Any,
 ) -> Outcome:
     section = {"enabled": True, "root": root, **options}
     staging = course.files.folder / "staging"
-    given = resources(course.files.folder, children, staging=staging, device=device, threads=threads)
+    given = resources(course.files.folder, children, staging=staging, device=device, threads=threads, forced=forced)
     settings = configuration(
         custom_models=section, segmentation={"weights": weights, "allow_cpu_fallback": cpu_fallback}
     )
@@ -232,6 +233,23 @@ def test_new_weights_run_their_model_alone_also_those_of_an_unknown_trainer(
     assert again == {"own": False, "three": True}
     values = read_nifti(course.files.custom_model_segmentation("own")).values
     np.testing.assert_array_equal(values == 1, painted.organs == LABELS["heart"])
+
+
+def test_force_and_other_versions_run_a_model_again(tmp_path: Path, root: Path, warm: ChildProcesses) -> None:
+    course = make_course(tmp_path / "course", phantom(planes=20))
+
+    def again(**options: Any) -> bool:
+        result = _run(course, root, warm, **options).details["inferences"]["three"]
+        return not result.get("earlier_result", False)
+
+    assert again()
+    assert not again()
+    assert again(forced=True)
+    file = CourseFiles.label_map(course.files.custom_model_segmentation("three"))
+    label_map = json.loads(file.read_text())
+    file.write_text(json.dumps({**label_map, "versions": {**label_map["versions"], "nnunetv2": "1.0"}}))
+    assert again()
+    assert json.loads(file.read_text()) == label_map
 
 
 def test_device_and_threads_reach_nnunet(tmp_path: Path, root: Path) -> None:

@@ -501,7 +501,7 @@ def _earlier(outcome: Outcome) -> set[str]:
     return {name for name, result in outcome.details["inferences"].items() if result.get("earlier_result")}
 
 
-@pytest.mark.parametrize("what", ["labels", "map", "weights", "image"])
+@pytest.mark.parametrize("what", ["labels", "map", "versions", "weights", "image"])
 def test_an_earlier_result_that_is_not_what_it_was_is_made_again(
     tmp_path: Path, weights: Path, warm: ChildProcesses, what: str
 ) -> None:
@@ -516,6 +516,10 @@ def test_an_earlier_result_that_is_not_what_it_was_is_made_again(
         stored.write_bytes(before[:-20])
     elif what == "map":
         CourseFiles.label_map(stored).write_text('{"labels":')
+    elif what == "versions":
+        label_map = json.loads(CourseFiles.label_map(stored).read_text())
+        label_map["versions"]["TotalSegmentator"] = "1.0"
+        CourseFiles.label_map(stored).write_text(json.dumps(label_map))
     elif what == "weights":
         (dataset,) = own.glob("Dataset297*/*/dataset.json")
         dataset.write_text(dataset.read_text() + " ")
