@@ -98,16 +98,17 @@ def test_one_failed_state_leaves_the_rest(demo_course, resources):
     assert ledger["ntcv_v0"]["status"] == "ok"
 
 
-def test_a_state_that_is_too_small_for_the_parameters_is_skipped(demo_course, resources, tmp_path):
+@pytest.mark.parametrize(("smallest", "as_drawn"), [(64, "ok"), (100_000, "skipped")])
+def test_states_that_are_too_small_for_the_parameters_are_skipped(demo_course, resources, tmp_path, smallest, as_drawn):
     parameters = tmp_path / "ct.yaml"
-    parameters.write_text("featureClass: {firstorder: [Mean]}\nsetting: {minimumROISize: 64}\n")
+    parameters.write_text(f"featureClass: {{firstorder: [Mean]}}\nsetting: {{minimumROISize: {smallest}}}\n")
     keys = {f"{PERTURBATION}.small_volume_changes": [-0.95, 0.0], f"{PERTURBATION}.apply_to_structures": ["GTV"]}
     outcome = stage.run(
         demo_course("DEMO-003"), configuration(**keys, **{"radiomics.params_file": parameters}), resources
     )
-    assert outcome.status == "ok"
+    assert outcome.status == as_drawn
     ledger = {row["perturbation_id"]: row for row in rows(CourseFiles(resources.staging).radiomics_robustness_ledger)}
-    assert {name: row["status"] for name, row in ledger.items()} == {"ntcv_v-95": "skipped", "ntcv_v0": "ok"}
+    assert {name: row["status"] for name, row in ledger.items()} == {"ntcv_v-95": "skipped", "ntcv_v0": as_drawn}
     assert "minimumROISize" in ledger["ntcv_v-95"]["reason"]
 
 

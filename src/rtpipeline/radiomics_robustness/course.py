@@ -120,6 +120,7 @@ def _write(files: CourseFiles, tasks: Sequence[Task], results: dict[str, JobResu
             out_of_memory = out_of_memory or result.memory_pressure
         if result is not None and result.status == "ok":
             values.append(_values({**task.row, **computed}, result))
+    write_parquet(files.radiomics_robustness_ledger, ROBUSTNESS_LEDGER, ledger)
     counts = Counter(str(row["status"]) for row in ledger)
     usable = counts["ok"]
     lost = counts["failed"] + counts["timed out"]
@@ -129,7 +130,6 @@ def _write(files: CourseFiles, tasks: Sequence[Task], results: dict[str, JobResu
         reason = next(str(row["reason"]) for row in ledger if row["status"] != "skipped")
         return failed(f"none of {lost} perturbation states could be extracted: {reason}", memory_pressure=out_of_memory)
     write_arrow(files.radiomics_robustness, sort(pa.concat_tables(values), ROBUSTNESS))
-    write_parquet(files.radiomics_robustness_ledger, ROBUSTNESS_LEDGER, ledger)
     details = {"states": dict(sorted(counts.items())), **computed}
     if lost:
         first = next(row for row in ledger if row["status"] in ("failed", "timed out"))
