@@ -26,17 +26,16 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         temporary = folder / path.name
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        synchronise(temporary)
         temporary.replace(path)
-        synchronise_folder(path.parent)
+        synchronise(path.parent)
     finally:
         shutil.rmtree(folder)
 
 
-def synchronise_folder(folder: Path) -> None:
-    """Have the names in `folder` on the disk before going on."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def synchronise(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, on the disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

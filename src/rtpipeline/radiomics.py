@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from rtpipeline.radiomics_parallel import (
 )
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.structures import Structure, as_columns, completeness_columns, selected
+from rtpipeline.structures.selection import is_named
 from rtpipeline.tables.definitions.radiomics import (
     RADIOMICS_CT,
     RADIOMICS_DIAGNOSTICS,
@@ -140,19 +140,13 @@ def _cases(course: Course, image: RadiomicsImage, configuration: Configuration) 
     """Every structure of one image; those that the configuration leaves out are ended already."""
     structures = structures_of(image, course, configuration)
     taken = set(map(id, selected(structures, configuration.structures.radiomics)))
-    skip = {_plain(name) for name in configuration.radiomics.skip_rois}
     cases = [Case(image, structure) for structure in structures]
     for case in cases:
         if id(case.structure) not in taken:
             case.end("skipped", "not selected (structures.radiomics)")
-        elif skip & {_plain(case.structure.roi_name), _plain(case.structure.standard_name)}:
+        elif is_named(case.structure, configuration.radiomics.skip_rois):
             case.end("skipped", "on the list of structures to skip (radiomics.skip_rois)")
     return cases
-
-
-def _plain(name: str) -> str:
-    """A name without case, spaces and punctuation, so that `Couch_Surface` is `couchsurface`."""
-    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def _prepared(

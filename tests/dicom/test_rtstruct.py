@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from dicom_files import ROW_AND_COLUMN_DIRECTIONS, direction_of, grid_of, write_series
 from imaging.masks import random_direction, random_mask
+from polygon_area import polygon_area_mm2
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtstruct import RoiToWrite, read_structure_set, stable_colour, write_structure_set
-from rtpipeline.imaging.contours import polygon_area_mm2, rasterise
+from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import FloatArray, Grid
 from rtpipeline.imaging.keyholes import keyholed_outline
 from rtpipeline.imaging.mask import Mask

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from matplotlib.path import Path as Polygon
 
+from polygon_area import polygon_area_mm2
 from rtpipeline.config import Configuration
 from rtpipeline.radiomics_conda import find_radiomics_python
 
@@ -46,11 +47,6 @@ def ct(test_data) -> sitk.Image:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(test_data / "LUNG1-001" / "CT")))
     return reader.Execute()
-
-
-def polygon_area_mm2(points: np.ndarray) -> float:
-    x, y = points[:, 0], points[:, 1]
-    return 0.5 * abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))))
 
 
 def voxels_inside(contours: list[np.ndarray], ct: sitk.Image) -> np.ndarray:

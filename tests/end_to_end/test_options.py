@@ -8,13 +8,14 @@ import pytest
 import yaml
 
 from end_to_end.runs import FinishedRun, rtpipeline
+from polygon_area import polygon_area_mm2
 from rtpipeline.demo.cohort import write_demo_cohort
 from rtpipeline.demo.phantom_codes import ORGAN_HU
 from rtpipeline.demo.settings import PARAMETERS
 from rtpipeline.demo.tiny_weights import write_tiny_nnunet_model
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.dicom.rtstruct import Roi, read_structure_set
-from rtpipeline.imaging.contours import polygon_area_mm2, rasterise
+from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.nifti import read_nifti
 from rtpipeline.tables.parquet import read_parquet

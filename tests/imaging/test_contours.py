@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dicom_files import ROW_AND_COLUMN_DIRECTIONS, grid_of
-from rtpipeline.imaging.contours import group_by_plane, polygon_area_mm2, rasterise, rasterise_with_notes
+from rtpipeline.imaging.contours import group_by_plane, rasterise, rasterise_with_notes
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.slabs import slab_stack
 
@@ -209,12 +209,6 @@ def test_the_volume_does_not_depend_on_a_missing_image_plane() -> None:
     contours = [circle(10, z) for z in offsets[2:7]]
     mask = rasterise(contours, grid)
     assert mask.volume_cm3 == pytest.approx(5 * 3 * rasterise(contours[:1], grid).voxel_count / 1000)
-
-
-def test_polygon_area_in_any_plane() -> None:
-    direction = grid_of("oblique").direction
-    assert polygon_area_mm2(circle(7, 3) @ direction.T) == pytest.approx(np.pi * 49, rel=1e-4)
-    assert polygon_area_mm2(rectangle(0, 0, 3, 4)[::-1] + 1000.0) == pytest.approx(12.0)
 
 
 def test_group_by_plane_sorts_and_drops_duplicates() -> None:

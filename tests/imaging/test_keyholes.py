@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from skimage.draw import polygon2mask
 
 from imaging.masks import masks_on_grids, random_mask
-from rtpipeline.imaging.contours import polygon_area_mm2, rasterise
+from polygon_area import polygon_area_mm2
+from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.keyholes import keyholed_outline
 from rtpipeline.imaging.mask import Mask

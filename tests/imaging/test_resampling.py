@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dicom_files import ROW_AND_COLUMN_DIRECTIONS, direction_of
 from rtpipeline.imaging.grid import Grid, Volume
-from rtpipeline.imaging.resampling import resample, sample_linear
+from rtpipeline.imaging.resampling import resample
 
 GRADIENT = np.array([0.3, -0.2, 0.5])
 
@@ -95,17 +95,10 @@ def test_types_are_kept() -> None:
     assert resample(small, grid, interpolation="linear", outside=0).values.dtype == np.float32
 
 
-def test_sampling_points() -> None:
-    volume = linear(centred("FFS", (21, 23, 19), (2.1, 1.7, 2.5)))
-    points = np.random.default_rng(0).uniform(-15, 15, (4, 5, 3))
-    assert sample_linear(volume, points) == pytest.approx(points @ GRADIENT + 7)
-    assert np.isnan(sample_linear(volume, np.array([1000.0, 0, 0])))
-    assert sample_linear(volume, np.array([1000.0, 0, 0]), outside=0.0) == 0.0
-
-
-def test_a_single_plane_stands_for_its_thickness() -> None:
+@pytest.mark.parametrize("direction", [np.eye(3), np.eye(3)[:, [1, 0, 2]] * [1, -1, 1]], ids=["parallel", "turned"])
+def test_a_single_plane_stands_for_its_thickness(direction: NDArray[np.float64]) -> None:
     grid = Grid.uniform((0, 0, 10), (1, 1, 3), (2, 2, 1))
     volume = Volume(grid, np.full(grid.shape, 5.0))
-    z = np.array([8.4, 8.6, 10.0, 11.4, 11.6])
-    points = np.stack([np.full(5, 0.5), np.full(5, 0.5), z], axis=-1)
-    assert sample_linear(volume, points, outside=0.0).tolist() == [0, 5, 5, 5, 0]
+    offsets = np.array([0.0, 0.2, 1.6, 3.0, 3.2])
+    target = Grid(np.array([0.5, 0.5, 8.4]), direction, (1.0, 1.0), offsets, 1, 1)
+    assert resample(volume, target, interpolation="linear", outside=0.0).values.ravel().tolist() == [0, 5, 5, 5, 0]

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from numpy.typing import NDArray
 
 from imaging.masks import masks_on_grids
-from rtpipeline.imaging.contours import polygon_area_mm2, rasterise
+from polygon_area import polygon_area_mm2
+from rtpipeline.imaging.contours import rasterise
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.polygons import outline

@@ -33,6 +33,22 @@ class CourseFiles:
         return tuple(folder for folder in sorted(self.dicom.glob("*")) if folder != self.cropped_ct_dicom)
 
     @property
+    def ct_dicom(self) -> Path:
+        return self.dicom / "CT"
+
+    @property
+    def mr_dicom(self) -> Path:
+        return self.dicom / "MR"
+
+    @property
+    def doses_dicom(self) -> Path:
+        return self.dicom / "RTDOSE"
+
+    @property
+    def registrations_dicom(self) -> Path:
+        return self.dicom / "REG"
+
+    @property
     def given_segmentations(self) -> Path:
         """Folder of the DICOM segmentations of the export."""
         return self.dicom / "SEG"

@@ -80,15 +80,6 @@ def rasterise_with_notes(contours: Sequence[FloatArray], grid: Grid) -> tuple[Ma
     return Mask.cropped(part, values), tuple(notes)
 
 
-def polygon_area_mm2(contour: FloatArray) -> float:
-    """Area of a closed planar polygon (n, 3) in world mm, by the shoelace formula in three dimensions.
-
-    Half the length of the sum of the cross products of consecutive vertices; never negative.
-    """
-    relative = contour - contour[0]
-    return float(np.linalg.norm(np.cross(relative, np.roll(relative, -1, axis=0)).sum(axis=0)) / 2)
-
-
 def group_by_plane(
     contours: Sequence[FloatArray], normal: FloatArray, image_gap_mm: float | None = None
 ) -> list[ContourPlane]:

@@ -36,20 +36,6 @@ def resample(volume: Volume, grid: Grid, *, interpolation: Interpolation, outsid
     return Volume(grid, values)
 
 
-def sample_linear(volume: Volume, world_mm: FloatArray, outside: float = np.nan) -> FloatArray:
-    """Trilinear interpolation of a volume at world positions.
-
-    Args:
-        volume: any direction, also with planes that are not equally spaced.
-        world_mm: (…, 3) positions.
-        outside: the value for positions outside the box of the volume's voxel centres.
-
-    Returns:
-        (…) values as float64.
-    """
-    return _sample(volume, world_mm, "linear", outside).astype(np.float64, copy=False)
-
-
 def _result_type(volume: Volume, interpolation: Interpolation) -> np.dtype:
     if interpolation == "nearest":
         return volume.values.dtype

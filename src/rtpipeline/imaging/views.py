@@ -18,15 +18,17 @@ VIEW_DIRECTIONS: dict[View, tuple[tuple[int, int, int], tuple[int, int, int]]] =
 """LPS directions to the right and down the picture: the patient's left is on the right, superior and anterior on top
 (anterior on the left in the sagittal view), as radiologists look at a patient."""
 
+PIXEL_MM = 1.0
+"""Of the pictures, in both directions."""
 
-def view_grid(grid: Grid, view: View, through_mm: FloatArray, spacing_mm: float = 1.0) -> Grid:
+
+def view_grid(grid: Grid, view: View, through_mm: FloatArray) -> Grid:
     """A grid of one plane through a point that covers `grid`: `resample` a volume on it to get the picture.
 
     Args:
         grid: what is to be covered, of any direction.
         view: which plane; row 0 of the result is the top of the picture, column 0 its left side.
         through_mm: (3,) world position of a point in the plane.
-        spacing_mm: of the picture's pixels in both directions.
     """
     right, down = (np.array(direction, float) for direction in VIEW_DIRECTIONS[view])
     normal = np.cross(right, down)
@@ -36,7 +38,7 @@ def view_grid(grid: Grid, view: View, through_mm: FloatArray, spacing_mm: float 
     origin = right * across.min() + down * along.min() + normal * (np.asarray(through_mm, float) @ normal)
     return Grid.uniform(
         origin,
-        (spacing_mm, spacing_mm, spacing_mm),
-        (int(np.ptp(across) / spacing_mm) + 1, int(np.ptp(along) / spacing_mm) + 1, 1),
+        (PIXEL_MM, PIXEL_MM, PIXEL_MM),
+        (int(np.ptp(across) / PIXEL_MM) + 1, int(np.ptp(along) / PIXEL_MM) + 1, 1),
         np.stack([right, down, normal], axis=1),
     )

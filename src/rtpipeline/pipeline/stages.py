@@ -98,7 +98,7 @@ def _structure_inputs(files: CourseFiles) -> tuple[Path, ...]:
         files.custom_structure_set,
         files.cropping,
         files.given_segmentations,
-        files.dicom / "REG",
+        files.registrations_dicom,
     )
 
 
@@ -108,7 +108,7 @@ STAGES: tuple[Stage, ...] = (
         label="Segmentation",
         run=segmentation.run,
         needs=(),
-        inputs=lambda files: (files.dicom / "CT", files.dicom / "MR", files.dicom / "REG"),
+        inputs=lambda files: (files.ct_dicom, files.mr_dicom, files.registrations_dicom),
         external_inputs=segmentation.weight_folders,
         configuration_keys=(
             "segmentation.fast",
@@ -130,7 +130,7 @@ STAGES: tuple[Stage, ...] = (
         label="Custom models",
         run=custom_models.run,
         needs=("segmentation",),
-        inputs=lambda files: (files.dicom / "CT", files.body_regions),
+        inputs=lambda files: (files.ct_dicom, files.body_regions),
         external_inputs=custom_models.model_inputs,
         configuration_keys=("custom_models.models", "custom_models.postprocessing"),
         enabled=lambda configuration: configuration.custom_models.enabled,
@@ -146,13 +146,13 @@ STAGES: tuple[Stage, ...] = (
         run=auto_rtstruct.run,
         needs=("segmentation", "custom_models"),
         inputs=lambda files: (
-            files.dicom / "CT",
+            files.ct_dicom,
             files.structure_set,
             files.body_regions,
             files.totalsegmentator,
             *files.custom_model_segmentations,
             files.given_segmentations,
-            files.dicom / "REG",
+            files.registrations_dicom,
         ),
         external_inputs=lambda configuration: _given(configuration.custom_structures, configuration.structures.names),
         configuration_keys=(
@@ -172,7 +172,7 @@ STAGES: tuple[Stage, ...] = (
         run=anatomical_cropping.run,
         needs=("auto_rtstruct",),
         inputs=lambda files: (
-            files.dicom / "CT",
+            files.ct_dicom,
             files.structure_set,
             files.automatic_structure_set,
             files.custom_structure_set,
@@ -199,8 +199,8 @@ STAGES: tuple[Stage, ...] = (
             *_structure_inputs(files),
             files.dose,
             files.plan,
-            files.dicom / "CT",
-            files.dicom / "RTDOSE",
+            files.ct_dicom,
+            files.doses_dicom,
         ),
         external_inputs=lambda configuration: _given(configuration.structures.names),
         configuration_keys=(
@@ -263,7 +263,7 @@ STAGES: tuple[Stage, ...] = (
         label="Robustness",
         run=robustness.run,
         needs=("radiomics",),
-        inputs=lambda files: (*_structure_inputs(files), files.dicom / "CT"),
+        inputs=lambda files: (*_structure_inputs(files), files.ct_dicom),
         external_inputs=lambda configuration: _given(
             configuration.structures.names, configuration.radiomics.params_file
         ),
@@ -303,10 +303,8 @@ STAGES: tuple[Stage, ...] = (
     ),
 )
 
-COHORT_STAGES = ("organize", "aggregate", "report")
-"""Stages that work on the whole cohort: before and after the stages of the courses."""
-
 STAGE_NAMES = ("organize", *(stage.name for stage in STAGES), "aggregate", "report")
+"""With the stages that work on the whole cohort, before and after those of the courses."""
 
 
 def stage_named(name: str) -> Stage:
@@ -315,7 +313,7 @@ def stage_named(name: str) -> Stage:
     Raises:
         KeyError: there is none.
     """
-    return next(stage for stage in STAGES if name == stage.name or name in stage.aliases)
+    return {known: stage for stage in STAGES for known in (stage.name, *stage.aliases)}[name]
 
 
 def canonical_names(names: Iterable[str]) -> tuple[str, ...]:

@@ -7,13 +7,12 @@ the sentinel beside it is for people and workflow systems.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rtpipeline.atomic import write_text
+from rtpipeline.atomic import synchronise, write_text
 from rtpipeline.config import Configuration
 from rtpipeline.course import Course
 from rtpipeline.outcome import Outcome
@@ -211,10 +210,10 @@ def publish(
     for name, file in produced.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(file)
+        synchronise(file)
         file.replace(target)
     outputs = {name: FileRecord.of(folder / name) for name in sorted(produced)}
-    final = StageState(**{**_shallow(state), "outputs": outputs})
+    final = replace(state, outputs=outputs)
     final.save(state_file)
     if sentinel is not None:
         write_sentinel(sentinel, final)
@@ -225,10 +224,6 @@ def write_sentinel(sentinel: Path, state: StageState) -> None:
     """Write the line that tells people and workflow systems how a stage ended."""
     line = state.status if not state.reason else f"{state.status}: {state.reason}"
     write_text(sentinel, " ".join(line.split()) + "\n")
-
-
-def _shallow(state: StageState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in state.__dataclass_fields__}
 
 
 def _dotted(values: Mapping[str, Any], key: str) -> Any:
@@ -248,11 +243,3 @@ def _remove_empty_parents(folder: Path, top: Path) -> None:
     while folder != top and folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
         folder = folder.parent
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_QUERY_TIMEOUT_S = 20
+QUERY_TIMEOUT_S = 20.0
+"""Of a question to `nvidia-smi`."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,7 @@ def gpu_uuids() -> tuple[str, ...]:
     """
     if shutil.which("nvidia-smi") is None or not _torch_has_cuda():
         return ()
-    listing = subprocess.run(
-        ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False
-    )
+    listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=QUERY_TIMEOUT_S, check=False)
     if listing.returncode != 0:
         return ()
     uuids = re.findall(r"^GPU \d+:.*\(UUID: ([^)]+)\)", listing.stdout, flags=re.MULTILINE)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from rtpipeline.scheduling.control_group import group_folders
-from rtpipeline.scheduling.devices import gpu_uuids
+from rtpipeline.scheduling.devices import QUERY_TIMEOUT_S, gpu_uuids
 
 _LIMIT_USED_CACHE = (
     ("memory.max", "memory.current", "inactive_file"),
@@ -19,7 +19,6 @@ _LIMIT_USED_CACHE = (
 )
 """Files of a control group, and the entry of `memory.stat` that can be dropped: of version 2 and of version 1."""
 _KERNEL_COUNTERS = Path("/proc/vmstat")
-_QUERY_TIMEOUT_S = 20
 
 
 class Room:
@@ -69,7 +68,7 @@ def free_gpu_memory_bytes(device: str) -> int | None:
     if program is None or number >= len(uuids):
         return None
     query = [program, f"--id={uuids[number]}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    answer = subprocess.run(query, capture_output=True, text=True, timeout=_QUERY_TIMEOUT_S, check=False)
+    answer = subprocess.run(query, capture_output=True, text=True, timeout=QUERY_TIMEOUT_S, check=False)
     text = answer.stdout.strip()
     return int(text) * 2**20 if answer.returncode == 0 and text.isdigit() else None
 

@@ -7,7 +7,6 @@ import signal
 
 _PHRASES = (
     "out of memory",
-    "cuda out of memory",
     "cublas status alloc failed",
     "cudnn status alloc failed",
     "std::bad alloc",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -25,6 +26,19 @@ def is_selected(structure: Structure, selection: SelectionSection) -> bool:
         and _matches(names, selection.include)
         and not _matches(names, selection.exclude)
     )
+
+
+def is_named(structure: Structure, names: Iterable[str]) -> bool:
+    """Whether a structure is called one of `names`, as drawn or by its standard name.
+
+    Case, spaces and punctuation do not count: `Couch_Surface` is `couchsurface`.
+    """
+    own = {_plain(name) for name in (structure.roi_name, structure.standard_name)} - {""}
+    return any(_plain(name) in own for name in names)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def _matches(texts: Sequence[str], patterns: Sequence[str]) -> bool:
