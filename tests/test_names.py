@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from rtpipeline.pipeline.stages import STAGE_NAMES, STAGES, canonical_names
+from rtpipeline.report.page import STAGE_LABELS
+from rtpipeline.tables.definitions.analysis import STAGES as STAGES_OF_ANALYSIS
 
 MODULES = [
     "cli",
@@ -39,6 +41,12 @@ SENTINELS = {
 @pytest.mark.parametrize("name", MODULES)
 def test_every_documented_module_is_there(name: str) -> None:
     assert importlib.util.find_spec(f"rtpipeline.{name}") is not None
+
+
+def test_reports_and_tables_know_the_same_stages() -> None:
+    assert tuple(STAGE_LABELS) == STAGE_NAMES
+    assert {stage.name: stage.label for stage in STAGES}.items() <= STAGE_LABELS.items()
+    assert tuple(stage.name for stage in STAGES) == STAGES_OF_ANALYSIS
 
 
 def test_stages_are_understood_by_name_and_by_alias() -> None:

@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rtpipeline.aggregate.clinical import ClinicalTable
-from rtpipeline.aggregate.collect import stage_state
 from rtpipeline.config import AnalysisSection
-from rtpipeline.course import Course
+from rtpipeline.course import Course, recorded_state
 from rtpipeline.tables.definitions.analysis import STAGES, feature_column, matching, metric_column, plain
 from rtpipeline.tables.definitions.radiomics import RADIOMICS_CT
 from rtpipeline.tables.parquet import ARROW_TYPES, Row
@@ -86,7 +85,7 @@ def analysis_row(course: Course, tables: Mapping[str, pa.Table | None], chosen: 
     if tables["radiomics_ct"] is not None:
         row.update(_features(tables["radiomics_ct"], chosen, notes))
     for stage in STAGES:
-        row[f"status_{stage}"] = stage_state(course, stage)["status"]
+        row[f"status_{stage}"] = recorded_state(course, stage)["status"]
     for name in RADIOMICS_TABLES:
         found = tables[name]
         row[f"{name}_rows"] = found.num_rows if found is not None else 0
@@ -151,7 +150,7 @@ def _description(course: Course) -> Row:
 def _body_regions(course: Course) -> Row:
     """What the planning CT shows, where the segmentation said so and its result still counts."""
     file = course.files.body_regions
-    if stage_state(course, "segmentation")["status"] not in ("ok", "partial") or not file.is_file():
+    if recorded_state(course, "segmentation")["status"] not in ("ok", "partial") or not file.is_file():
         return {}
     found = json.loads(file.read_text(encoding="utf-8"))
     return {

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 
 from rtpipeline.config import Configuration
-from rtpipeline.course import Course, CourseFiles
+from rtpipeline.course import Course, CourseFiles, recorded_state
 from rtpipeline.outcome import StageError
 from rtpipeline.tables.parquet import ARROW_TYPES, Row, read_parquet, sort, with_columns
 from rtpipeline.tables.schema import Table
 
 Result = TypeVar("Result")
-
-INCOMPLETE = frozenset({"partial", "failed", "missing"})
-"""Coverage statuses that make a cohort's results incomplete; `skipped` does not."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +81,6 @@ class Part:
     data: pa.Table | None
     status: str = "ok"
     reason: str = ""
-
-
-def stage_state(course: Course, stage: str) -> dict[str, Any]:
-    """What the state file of a stage says; `{"status": "missing", "reason": …}` where none can be read."""
-    file = course.files.state(stage)
-    try:
-        state: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {"status": "missing", "reason": f"the stage {stage} has not run"}
-    except json.JSONDecodeError:
-        return {"status": "missing", "reason": f"state/{file.name} is damaged; run the stage {stage} again"}
-    return state
 
 
 def survey(source: Source, courses: Sequence[Course], configuration: Configuration, threads: int) -> Survey:
@@ -173,7 +157,7 @@ def key_of(course: Course) -> CourseKey:
 
 def read_part(source: Source, course: Course, configuration: Configuration) -> Part:
     """What a course has of a table."""
-    state = stage_state(course, source.stage)
+    state = recorded_state(course, source.stage)
     status, reason = state["status"], state["reason"]
     if status in ("skipped", "failed"):
         return Part(None, status, reason)

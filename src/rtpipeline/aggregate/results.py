@@ -14,10 +14,10 @@ import pyarrow.csv
 
 from rtpipeline.aggregate.analysis import RADIOMICS_TABLES, analysis_row, asked_metrics, described, with_clinical
 from rtpipeline.aggregate.clinical import ToPseudonyms, read_clinical
-from rtpipeline.aggregate.collect import INCOMPLETE, Source, Survey, collected, in_order, key_of, read_part, survey
+from rtpipeline.aggregate.collect import Source, Survey, collected, in_order, key_of, read_part, survey
 from rtpipeline.atomic import replacing
 from rtpipeline.config import AnalysisSection, Configuration
-from rtpipeline.course import CohortFiles, Course
+from rtpipeline.course import INCOMPLETE, CohortFiles, Course
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.provenance import stamp
 from rtpipeline.pseudonyms import Translation

@@ -16,9 +16,11 @@ from rtpipeline.course.description import (
     StructureSet,
     TargetPrescription,
 )
+from rtpipeline.course.recorded_state import INCOMPLETE, recorded_state
 
 __all__ = [
     "CT_KEY",
+    "INCOMPLETE",
     "CohortFiles",
     "Course",
     "CourseDescription",
@@ -33,4 +35,5 @@ __all__ = [
     "SegmentationObject",
     "StructureSet",
     "TargetPrescription",
+    "recorded_state",
 ]

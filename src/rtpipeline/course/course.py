@@ -36,6 +36,10 @@ class Course:
         """The file or folder that a description names by its path relative to the course folder."""
         return self.files.folder / relative
 
+    def within(self, message: str) -> str:
+        """A message that names files, with their paths relative to the course folder, wherever that lies."""
+        return message.replace(f"{self.files.folder}/", "")
+
     @classmethod
     def load(cls, folder: Path) -> Course:
         """Read the course in `folder`.

@@ -180,3 +180,10 @@ class CourseDescription(_Record):
     def planning_ct(self) -> ImageSeries | None:
         """The planning CT, or None."""
         return next((image for image in self.images if image.key == CT_KEY), None)
+
+    @property
+    def used_plans(self) -> tuple[Plan, ...]:
+        """The plans that the dose of the course is of; the only plan where that is undecided, never all of several."""
+        if len(self.plans) == 1:
+            return self.plans
+        return tuple(plan for plan in self.plans if plan.sop_instance_uid in self.dose_decision.used_plan_uids)

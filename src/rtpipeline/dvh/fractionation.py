@@ -12,7 +12,6 @@ from rtpipeline.course import Course, Dose
 from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.dvh.curve import DoseVolumeCurve
 from rtpipeline.dvh.histogram import SampledDose
-from rtpipeline.dvh.prescribed import used_plans
 from rtpipeline.imaging.grid import FloatArray, Volume
 from rtpipeline.imaging.resampling import resample
 
@@ -127,7 +126,7 @@ def fractionation_of(course: Course, dose: Volume) -> Fractionation:
     Raises:
         DicomError: the dose of a plan cannot be read.
     """
-    plans = used_plans(course)
+    plans = course.description.used_plans
     if not plans:
         return Fractionation((), "it is not known which plans the dose is of")
     fractions = {plan.sop_instance_uid: plan.fractions_planned for plan in plans}

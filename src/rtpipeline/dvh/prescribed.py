@@ -32,21 +32,13 @@ def prescribed_to(structure: Structure, course: Course) -> Prescribed | None:
     the level that its name says (`PTV_54`, `ptv 54Gy`, `PTV5400`); else, as every other structure, the highest level
     of each plan, added.
     """
-    plans = used_plans(course)
+    plans = course.description.used_plans
     if structure.is_target:
         own = _of_its_number(structure, plans) or _of_its_name(structure, plans)
         if own is not None:
             return own
     whole = course.description.prescription
     return Prescribed(whole.total_dose_gy, whole.source) if whole.total_dose_gy else None
-
-
-def used_plans(course: Course) -> tuple[Plan, ...]:
-    """The plans that the dose of the course is of; the only plan where the decision names none."""
-    description = course.description
-    used = description.dose_decision.used_plan_uids
-    plans = tuple(plan for plan in description.plans if plan.sop_instance_uid in used)
-    return plans or (description.plans if len(description.plans) == 1 else ())
 
 
 def _of_its_number(structure: Structure, plans: tuple[Plan, ...]) -> Prescribed | None:

@@ -11,7 +11,7 @@ from rtpipeline.config.dose_metrics import dose_metric
 from rtpipeline.course import Course
 from rtpipeline.dvh.conformity import IsodoseVolumes
 from rtpipeline.dvh.metrics import metrics_of
-from rtpipeline.dvh.prescribed import prescribed_to, used_plans
+from rtpipeline.dvh.prescribed import prescribed_to
 from rtpipeline.dvh.structure_dvh import StructureDvh
 from rtpipeline.imaging.grid import Volume
 from rtpipeline.structures import Structure, as_columns, completeness_columns
@@ -65,7 +65,7 @@ def metric_rows(course: Course, results: Sequence[StructureDvh], *, dose: Volume
 
 def prescription_rows(course: Course) -> Iterator[Row]:
     """Rows of `prescriptions`: every prescription of every plan."""
-    used = {plan.sop_instance_uid for plan in used_plans(course)}
+    used = {plan.sop_instance_uid for plan in course.description.used_plans}
     for plan in course.description.plans:
         for number, target in enumerate(plan.prescriptions):
             yield {

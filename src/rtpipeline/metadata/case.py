@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from rtpipeline.course import Course, Plan
+from rtpipeline.course import Course
 from rtpipeline.dicom.rtplan import PlanBeam, PlanContent
 from rtpipeline.dicom.rtstruct import Roi, StructureSetContent
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.metadata.fractions import Row, delivery_summary
 from rtpipeline.metadata.sources import CourseContent
+from rtpipeline.structures.structure import TARGET_TYPES
 
-TARGET_TYPES = ("GTV", "CTV", "PTV")
 ORGAN_TYPES = ("ORGAN", "AVOIDANCE")
 
 
@@ -111,15 +111,9 @@ def _patient(course: Course, content: CourseContent, *, identifiers: bool) -> Ro
     return row
 
 
-def _used(course: Course) -> tuple[Plan, ...]:
-    """The plans that the course's dose is of; the only plan where that is undecided, never all of several."""
-    plans = course.description.plans
-    used = course.description.dose_decision.used_plan_uids
-    return plans if len(plans) == 1 else tuple(plan for plan in plans if plan.sop_instance_uid in used)
-
-
 def _plans(course: Course, content: CourseContent, *, identifiers: bool) -> Row:
-    used = [content.plans[plan.sop_instance_uid] for plan in _used(course) if plan.sop_instance_uid in content.plans]
+    uids = [plan.sop_instance_uid for plan in course.description.used_plans]
+    used = [content.plans[uid] for uid in uids if uid in content.plans]
     row: Row = {"plan_count": len(course.description.plans), "plans_used_count": len(used)}
     if not used:
         return row
@@ -176,7 +170,7 @@ def _prescriptions(course: Course, content: CourseContent) -> list[Row]:
     """Every prescription of the plans that are used, with the name of its target where the structure set tells it."""
     structure_set = content.structure_set
     rows: list[Row] = []
-    for plan in _used(course):
+    for plan in course.description.used_plans:
         is_drawn = structure_set is not None and plan.referenced_structure_set_uid == structure_set.sop_instance_uid
         names = {roi.number: roi.name for roi in structure_set.rois} if structure_set is not None and is_drawn else {}
         for target in plan.prescriptions:

@@ -89,7 +89,7 @@ def read_course(course: Course) -> CourseContent:
         dose_scaling=dose_grid_scaling(files.dose) if dose is not None else None,
         ct=geometry,
         acquisition=acquisition_of(geometry.header) if geometry is not None else None,
-        problems=tuple(problem.replace(f"{files.folder}/", "") for problem in problems),
+        problems=tuple(map(course.within, problems)),
     )
 
 

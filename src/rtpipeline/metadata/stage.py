@@ -14,7 +14,7 @@ from rtpipeline.outcome import Outcome, ok, partial
 from rtpipeline.scheduling.resources import Resources
 from rtpipeline.tables.definitions.metadata import CASE_METADATA, FRACTIONS
 from rtpipeline.tables.excel import write_workbook
-from rtpipeline.tables.parquet import to_arrow, write_parquet
+from rtpipeline.tables.parquet import to_arrow, write_arrow, write_parquet
 
 
 def run(course: Course, configuration: Configuration, resources: Resources) -> Outcome:
@@ -30,7 +30,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     fraction_table = to_arrow(FRACTIONS, [{**course.identifiers, **fraction} for fraction in fractions])
     write_text(files.case_metadata, json.dumps(account, indent=1, ensure_ascii=False) + "\n")
     write_parquet(files.case_metadata_table, CASE_METADATA, [row])
-    write_parquet(files.fractions, FRACTIONS, [{**course.identifiers, **fraction} for fraction in fractions])
+    write_arrow(files.fractions, fraction_table)
     write_workbook(
         files.workbook(files.case_metadata_table),
         {"case_metadata": to_arrow(CASE_METADATA, [row]), "fractions": fraction_table},

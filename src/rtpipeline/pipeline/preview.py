@@ -20,12 +20,13 @@ from rtpipeline.pipeline.estimates import CourseSize, Estimate, estimate, second
 from rtpipeline.pipeline.plan import RunPlan
 from rtpipeline.pipeline.stages import Stage
 from rtpipeline.pipeline.state import causes
+from rtpipeline.radiomics_robustness.course import robustness_selection
 from rtpipeline.radiomics_robustness.profiles import profile_states
 from rtpipeline.segmentation import configured_tasks
 from rtpipeline.structures import Structure, standard_name
 from rtpipeline.structures.load import name_rules
 from rtpipeline.structures.segments import segmentations_on
-from rtpipeline.structures.selection import is_selected
+from rtpipeline.structures.selection import is_named, is_selected
 
 _log = logging.getLogger("rtpipeline")
 
@@ -179,14 +180,11 @@ def _size(description: CourseDescription, drawn: Sequence[Structure], configurat
     made = _made(description, configuration)
     structures = [*drawn, *_given(description, configuration), *made]
     has_ct, has_dose = description.planning_ct is not None, any(dose.used for dose in description.doses)
-    skipped = {_plain(name) for name in configuration.radiomics.skip_rois}
     section = configuration.radiomics_robustness.segmentation_perturbation
-    robust = configuration.structures.robustness
-    if section.apply_to_structures is not None:
-        robust = robust.model_copy(update={"include": section.apply_to_structures})
+    robust = robustness_selection(configuration)
     names = configuration.structures
     for_radiomics = sum(
-        is_selected(structure, names.radiomics) and _plain(structure.roi_name) not in skipped
+        is_selected(structure, names.radiomics) and not is_named(structure, configuration.radiomics.skip_rois)
         for structure in structures
     )
     counts = {
@@ -219,7 +217,3 @@ def _made(description: CourseDescription, configuration: Configuration) -> list[
         entries = configured_structures(configuration, lambda regions: "").definitions.entries
         made += [Structure("custom", number, entry.name, "") for number, entry in enumerate(entries, start=1)]
     return made
-
-
-def _plain(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())

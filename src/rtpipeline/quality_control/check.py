@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from rtpipeline.structures import Structure, as_columns
 
 Status = Literal["PASS", "WARNING", "FAIL", "NOT_APPLICABLE"]
 Severity = Literal["low", "medium", "high"]
@@ -24,6 +26,16 @@ class Check:
     value: float | None = None
     limit: float | None = None
     unit: str | None = None
+
+
+def subject_of(structure: Structure) -> str:
+    """How checks name a structure."""
+    return subject_of_row(as_columns(structure))
+
+
+def subject_of_row(row: Mapping[str, Any]) -> str:
+    """How checks name the structure that a row of a table is of."""
+    return f"{row['segmentation_source']}: {row['roi_name']}"
 
 
 def each_or_pass(check: str, severity: Severity, found: Iterable[Check], passed: str, applicable: bool) -> list[Check]:

@@ -10,7 +10,7 @@ import numpy as np
 from rtpipeline.course import Course
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtdose import read_dose
-from rtpipeline.quality_control.check import Check, Status, each_or_pass
+from rtpipeline.quality_control.check import Check, Status, each_or_pass, subject_of_row
 from rtpipeline.quality_control.planned_curves import MEAN_DOSE, VOLUME, planned_curves
 from rtpipeline.structures import Structure
 from rtpipeline.tables.parquet import read_parquet
@@ -48,7 +48,7 @@ def dose_checks(course: Course, structures: Iterable[Structure]) -> Iterator[Che
     try:
         highest = float(read_dose(files.dose).values.max())
     except DicomError as error:
-        yield Check("dose_readable", "FAIL", "high", str(error).replace(f"{files.folder}/", ""))
+        yield Check("dose_readable", "FAIL", "high", course.within(str(error)))
         return
     yield Check("dose_readable", "PASS", "high", f"its maximum is {highest:.2f} Gy", value=highest, unit="Gy")
     if not (files.dvh_status.exists() and files.dvh_metrics.exists() and files.dvh_curves.exists()):
@@ -66,7 +66,13 @@ def dose_checks(course: Course, structures: Iterable[Structure]) -> Iterator[Che
 
 def _statuses(status: list[Row]) -> list[Check]:
     findings = (
-        Check("dvh_present", "FAIL" if row["status"] == "failed" else "WARNING", "high", row["reason"], _subject(row))
+        Check(
+            "dvh_present",
+            "FAIL" if row["status"] == "failed" else "WARNING",
+            "high",
+            row["reason"],
+            subject_of_row(row),
+        )
         for row in status
         if row["status"] in ("failed", "outside")
     )
@@ -87,7 +93,7 @@ def _coverage(status: list[Row], targets: set[StructureKey]) -> list[Check]:
                 "FAIL" if target else "WARNING",
                 "high" if target else "low",
                 f"the dose grid covers {100 * fraction:.2f} % of it",
-                subject=_subject(row),
+                subject=subject_of_row(row),
                 value=fraction,
                 limit=FULL_COVERAGE,
             )
@@ -114,7 +120,7 @@ def _plausible(metrics: list[Row], curves: list[Row], highest_gy: float) -> list
             "FAIL",
             "high",
             f"its maximum of {row['value']:.3f} Gy is above the dose grid's {highest_gy:.3f} Gy",
-            subject=_subject(row),
+            subject=subject_of_row(row),
             value=row["value"],
             limit=highest_gy,
             unit="Gy",
@@ -124,7 +130,7 @@ def _plausible(metrics: list[Row], curves: list[Row], highest_gy: float) -> list
     ]
     by_structure: dict[str, list[float]] = {}
     for row in curves:
-        by_structure.setdefault(f"{_subject(row)}", []).append(row["volume_cm3"])
+        by_structure.setdefault(subject_of_row(row), []).append(row["volume_cm3"])
     findings += [
         Check("dvh_plausible", "FAIL", "high", "its cumulative curve rises", subject=subject)
         for subject, volumes in by_structure.items()
@@ -137,7 +143,7 @@ def _plausible(metrics: list[Row], curves: list[Row], highest_gy: float) -> list
 def _target_doses(metrics: list[Row]) -> list[Check]:
     """Mean doses of targets in parts of the dose that was prescribed to them."""
     ratios = {
-        _subject(row): row["value"] / row["prescription_gy"]
+        subject_of_row(row): row["value"] / row["prescription_gy"]
         for row in metrics
         if row["metric"] == "Dmean" and row["unit"] == "Gy" and row["value"] is not None and row["prescription_gy"]
     }
@@ -164,7 +170,3 @@ def _target_doses(metrics: list[Row]) -> list[Check]:
 
 def _key(row: Row) -> StructureKey:
     return row["segmentation_source"], row["roi_number"], row["roi_name"]
-
-
-def _subject(row: Row) -> str:
-    return f"{row['segmentation_source']}: {row['roi_name']}"

@@ -27,8 +27,7 @@ def planning_ct(course: Course) -> tuple[SeriesGeometry | None, list[Check]]:
     try:
         geometry = read_geometry(course.path(series.folder))
     except DicomError as error:
-        message = str(error).replace(f"{course.files.folder}/", "")
-        return None, [present, Check("ct_geometry", "FAIL", "high", message)]
+        return None, [present, Check("ct_geometry", "FAIL", "high", course.within(str(error)))]
     return geometry, [present, *_geometry(geometry)]
 
 

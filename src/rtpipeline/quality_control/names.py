@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.quality_control.check import Check, each_or_pass
 from rtpipeline.structures import Structure
 
-SIDES = {"_L": "left", "_R": "right"}
 SMALLEST_DISTANCE_MM = 10.0
 """Between the two of a pair across the patient; structures closer than this may lie either way."""
 
@@ -48,7 +45,7 @@ def _swapped(pairs: Sequence[tuple[str, str, float, float]]) -> Iterator[Check]:
     for source, name, left, right in pairs:
         if left - right < -SMALLEST_DISTANCE_MM:
             message = (
-                f"{name}_L lies {np.abs(left - right):.0f} mm to the right of {name}_R: the names may be exchanged, or "
+                f"{name}_L lies {right - left:.0f} mm to the right of {name}_R: the names may be exchanged, or "
                 "the orientation of the images wrong"
             )
             yield Check("structure_side", "FAIL", "high", message, f"{source}: {name}", left - right, 0.0, "mm")

@@ -8,7 +8,7 @@ from typing import Any
 from rtpipeline.course import Course
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.stored_dvh import StoredDvh, StoredDvhs, read_stored_dvhs
-from rtpipeline.quality_control.check import Check, each_or_pass
+from rtpipeline.quality_control.check import Check, each_or_pass, subject_of_row
 
 Row = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ def planned_curves(course: Course, metrics: Sequence[Row], highest_gy: float) ->
     try:
         stored = read_stored_dvhs(course.files.dose)
     except DicomError as error:
-        yield Check(VOLUME, "FAIL", "medium", str(error).replace(f"{course.files.folder}/", ""))
+        yield Check(VOLUME, "FAIL", "medium", course.within(str(error)))
         return
     reason = _why_not(course, stored)
     if reason:
@@ -82,7 +82,7 @@ def _volume(row: Row, curve: StoredDvh) -> Check | None:
     if abs(difference) <= LARGEST_VOLUME_PERCENT:
         return None
     message = f"its volume is {row['value']:.2f} cm3, in the planning system {curve.volume_cm3:.2f} cm3"
-    return Check(VOLUME, "WARNING", "medium", message, _subject(row), difference, LARGEST_VOLUME_PERCENT, "%")
+    return Check(VOLUME, "WARNING", "medium", message, subject_of_row(row), difference, LARGEST_VOLUME_PERCENT, "%")
 
 
 def _mean(row: Row, curve: StoredDvh, limit_gy: float) -> Check | None:
@@ -92,8 +92,4 @@ def _mean(row: Row, curve: StoredDvh, limit_gy: float) -> Check | None:
     if abs(difference) <= limit_gy:
         return None
     message = f"its mean dose is {row['value']:.3f} Gy, in the planning system {curve.mean_gy:.3f} Gy"
-    return Check(MEAN_DOSE, "WARNING", "medium", message, _subject(row), difference, limit_gy, "Gy")
-
-
-def _subject(row: Row) -> str:
-    return f"{row['segmentation_source']}: {row['roi_name']}"
+    return Check(MEAN_DOSE, "WARNING", "medium", message, subject_of_row(row), difference, limit_gy, "Gy")

@@ -54,8 +54,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         structures: tuple[Structure, ...] = course_structures(course, configuration)
     except StageError as error:
         structures = ()
-        message = error.reason.replace(f"{course.files.folder}/", "")
-        checks.append(Check("structures_readable", "FAIL", "high", message))
+        checks.append(Check("structures_readable", "FAIL", "high", course.within(error.reason)))
     found, compared, comparison = _structure_checks(course, structures, geometry, resources)
     checks += [*found, *dose_checks(course, structures)]
     checks.append(overall(checks))

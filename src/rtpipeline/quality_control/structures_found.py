@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from rtpipeline.course import CT_KEY, Course, CourseFiles
+from rtpipeline.course import CT_KEY, Course, recorded_state
 from rtpipeline.imaging.grid import Grid
 from rtpipeline.imaging.mask import Mask
 from rtpipeline.imaging.slabs import GeometryError, slab_stack
-from rtpipeline.quality_control.check import Check, each_or_pass
+from rtpipeline.quality_control.check import Check, each_or_pass, subject_of
 from rtpipeline.structures import Structure
 from rtpipeline.structures.structure import LabelVolume
 
@@ -18,11 +17,6 @@ SMALLEST_COMPARED_CM3 = 1.0
 OUTER_STRUCTURE_TYPES = ("EXTERNAL", "SUPPORT", "BOLUS", "FIXATION")
 OUTER_STRUCTURE_WORDS = ("body", "external", "skin", "couch", "table", "outline")
 """Structures of these types, or with these words in their names, reach the edge of the image by nature."""
-
-
-def subject_of(structure: Structure) -> str:
-    """How checks name a structure."""
-    return f"{structure.source}: {structure.roi_name}"
 
 
 def empty_structures(structures: Sequence[Structure]) -> list[Check]:
@@ -103,7 +97,7 @@ def volumes_agree(masks: Iterable[tuple[Structure, Mask]], image_plane_spacing_m
 def segmentation(course: Course, structures: Sequence[Structure], grid: Grid | None) -> Iterator[Check]:
     """Whether there is an automatic segmentation, and whether it lies on the planning CT's grid."""
     automatic = [structure for structure in structures if structure.source == "auto"]
-    reason = _segmentation_failure(course.files)
+    reason = _segmentation_failure(course)
     if automatic:
         message = f"{len(automatic)} structures"
         yield Check("segmentation_present", "PASS", "medium", message, value=float(len(automatic)))
@@ -129,15 +123,12 @@ def segmentation(course: Course, structures: Sequence[Structure], grid: Grid | N
     yield from each_or_pass("segmentation_geometry", "high", findings, passed, bool(labels) and grid is not None)
 
 
-def _segmentation_failure(files: CourseFiles) -> str:
+def _segmentation_failure(course: Course) -> str:
     """Why segmentation failed, as its state says; empty where it did not, or was not asked for."""
-    state = files.state("segmentation")
-    if not state.exists():
+    state = recorded_state(course, "segmentation")
+    if state["status"] not in ("failed", "partial"):
         return ""
-    content = json.loads(state.read_text(encoding="utf-8"))
-    if content.get("status") not in ("failed", "partial"):
-        return ""
-    return f"the segmentation of {CT_KEY} {content['status']}: {content.get('reason', '')}"
+    return f"the segmentation of {CT_KEY} {state['status']}: {state['reason']}"
 
 
 def _is_outer(structure: Structure) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections import Counter
@@ -16,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rtpipeline.config import Configuration
-from rtpipeline.course import Course
+from rtpipeline.course import INCOMPLETE, Course, recorded_state
 from rtpipeline.outcome import Outcome, StageError, failed, ok, partial
 from rtpipeline.provenance import stamp
 from rtpipeline.radiomics_conda import child_variables, find_radiomics_python
@@ -33,8 +32,6 @@ from rtpipeline.tables.excel import write_workbook
 from rtpipeline.tables.parquet import empty, read_parquet, to_arrow, write_arrow, write_arrow_parts
 
 STAGE = "radiomics_robustness"
-INCOMPLETE = frozenset({"partial", "failed", "missing"})
-"""Statuses that make the cohort's result incomplete; `skipped` does not."""
 
 _STATISTICS = "rtpipeline.radiomics_robustness.statistics"
 _LABELS = ("robust", "acceptable", "poor", "not_evaluable")
@@ -126,7 +123,8 @@ def course_part(table: Path) -> CoursePart:
     if (folder / "course.json").is_file():
         course = Course.load(folder)
         identifiers = course.identifiers
-        status, reason = _recorded(course)
+        state = recorded_state(course, STAGE)
+        status, reason = str(state["status"]), str(state["reason"])
     if status not in ("ok", "partial"):
         return CoursePart(name, identifiers, None, status, reason)
     try:
@@ -144,18 +142,6 @@ def course_part(table: Path) -> CoursePart:
     if not (folder / "course.json").is_file() and data.num_rows:
         identifiers = {name: data[name][0].as_py() for name in ("patient_id", "course_id")}
     return CoursePart(name, identifiers, table, status, reason)
-
-
-def _recorded(course: Course) -> tuple[str, str]:
-    """Status and reason in the state file of the course's robustness stage."""
-    file = course.files.state(STAGE)
-    try:
-        state = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return "missing", f"the stage {STAGE} has not run"
-    except json.JSONDecodeError:
-        return "missing", f"state/{file.name} is damaged; run the stage {STAGE} again"
-    return str(state["status"]), str(state["reason"])
 
 
 def _missing(incomplete: Sequence[CoursePart], total: int) -> str:

@@ -43,9 +43,9 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
         return skipped("the course has no planning CT")
     if not configuration.radiomics_robustness.modes:
         return skipped("radiomics_robustness.modes is empty")
-    structures = selected(course_structures(course, configuration), _selection(configuration))
+    structures = selected(course_structures(course, configuration), robustness_selection(configuration))
     if not structures:
-        return skipped(f"no structure matches {', '.join(_selection(configuration).include)}")
+        return skipped(f"no structure matches {', '.join(robustness_selection(configuration).include)}")
     count = _state_count(configuration)
     image = _image(course.path(planning_ct.folder))
     client = radiomics_client(configuration, resources)
@@ -83,7 +83,7 @@ def run(course: Course, configuration: Configuration, resources: Resources) -> O
     return _write(CourseFiles(resources.staging), tasks, results, computed)
 
 
-def _selection(configuration: Configuration) -> SelectionSection:
+def robustness_selection(configuration: Configuration) -> SelectionSection:
     """`structures.robustness`; `apply_to_structures` goes before its names."""
     selection = configuration.structures.robustness
     names = configuration.radiomics_robustness.segmentation_perturbation.apply_to_structures

@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rtpipeline.imaging.grid import Grid
-from rtpipeline.imaging.mask import Mask, bounding_box
+from rtpipeline.imaging.mask import BoolArray, Mask, bounding_box
 
-BoolArray = NDArray[np.bool_]
 Index = tuple[int, int, int]
 
 

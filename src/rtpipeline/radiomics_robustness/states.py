@@ -86,8 +86,8 @@ def axes_of(section: SegmentationPerturbationSection) -> Axes:
 
     `volume` has the small volume changes only. `mild`, `standard` and `aggressive` are grids of 12, 81 and 315 states:
     `mild` without noise, with one random contour, and without growth unless other volume changes than the default are
-    set; `aggressive` with the large volume changes too, and
-    translations along all three patient axes instead of the longitudinal one.
+    set; `aggressive` with the large volume changes too, and translations along all three patient axes instead of the
+    longitudinal one.
     """
     profile = section.profile
     perturbs = profile != "volume"

@@ -36,8 +36,9 @@ def supervoxels(image: Volume, mask: Mask) -> NDArray[np.int64]:
     low, high = float(inside.min()), float(inside.max())
     margin = RANGE_MARGIN * (high - low)
     low, high = low - margin, high + margin
-    scaled = np.clip((image.values.astype(np.float64) - low) / (high - low), 0.0, 1.0) if high > low else None
-    if scaled is None:
+    if high > low:
+        scaled = np.clip((image.values.astype(np.float64) - low) / (high - low), 0.0, 1.0)
+    else:
         scaled = np.zeros(image.values.shape)
     spacing = image.grid.spacing_mm[::-1]
     size = max(LEAST_VOXELS, VOLUME_MM3 / float(np.prod(spacing)))

@@ -20,6 +20,7 @@ STRUCTURE_COLOURS = (
     "#e377c2", "#7f9c1f", "#4b5fc4", "#c49c2a", "#2f8f83", "#b0607f",
 )  # fmt: skip
 TARGET_COLOURS = ("#d62728", "#e8590c", "#a61e4d", "#f03e3e", "#c2255c", "#ff8787")
+DOTS_PER_INCH = 110
 _PROLOGUE = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>", re.DOTALL)
 _SIZE = re.compile(
     r'(<svg[^>]*?) height="[^"]*"([^>]*?) width="[^"]*"|(<svg[^>]*?) width="[^"]*"([^>]*?) height="[^"]*"'
@@ -49,10 +50,10 @@ def svg(figure: Figure, description: str) -> Markup:
     return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1))
 
 
-def png(figure: Figure, description: str, dots_per_inch: int = 110) -> Markup:
+def png(figure: Figure, description: str) -> Markup:
     """The figure as an `img` element that holds its picture."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dots_per_inch, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     content = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(content, description)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import yaml
+
+from rtpipeline.radiomics_parallel import packaged_parameters
 
 WASSERTHAL = (
     "Wasserthal J, Breit H-C, Meyer MT, et al. TotalSegmentator: robust segmentation of 104 anatomic structures in CT "
@@ -33,6 +34,21 @@ ZWANENBURG = (
 SHROUT = (
     "Shrout PE, Fleiss JL. Intraclass correlations: uses in assessing rater reliability. Psychol Bull 1979;86:420-428."
 )
+
+
+_PERTURBATION_AXES = (
+    "large_volume_changes",
+    "max_translation_mm",
+    "n_random_contour_realizations",
+    "contour_randomization_mm",
+    "noise_levels",
+    "rotation_angles_deg",
+    "grid_shifts_voxels",
+    "n_estimated_noise_realizations",
+    "n_supervoxel_realizations",
+)
+_Part = tuple[str, tuple[str, ...]]
+"""A paragraph, and what it cites."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +82,6 @@ def methods_text(
             parts.append(writer(provenance, radiomics_environment or {}))
     references = [reference for _, cited in parts for reference in cited]
     return Methods(tuple(text for text, _ in parts), tuple(dict.fromkeys(references)))
-
-
-_PERTURBATION_AXES = (
-    "large_volume_changes",
-    "max_translation_mm",
-    "n_random_contour_realizations",
-    "contour_randomization_mm",
-    "noise_levels",
-    "rotation_angles_deg",
-    "grid_shifts_voxels",
-    "n_estimated_noise_realizations",
-    "n_supervoxel_realizations",
-)
-_Part = tuple[str, tuple[str, ...]]
 
 
 def _program(provenance: Mapping[str, Any]) -> _Part:
@@ -131,7 +133,7 @@ def _radiomics(provenance: Mapping[str, Any], environment: Mapping[str, Any]) ->
     if section["params_file"]:
         settings = f"with the study's own parameters (digest {section['params_file'][:12]})"
     else:
-        settings = _ct_settings(yaml.safe_load(_PACKAGED_PARAMETERS.read_text(encoding="utf-8")))
+        settings = _ct_settings(yaml.safe_load(packaged_parameters("CT").read_text(encoding="utf-8")))
     numpy = f" (NumPy {environment['numpy']})" if environment.get("numpy") else ""
     return (
         f"Radiomic features were extracted as defined by PyRadiomics{_version(environment, 'pyradiomics')}{numpy} "
@@ -171,6 +173,3 @@ def _robustness(provenance: Mapping[str, Any], _: Mapping[str, Any]) -> _Part:
 
 def _version(versions: Mapping[str, Any], name: str) -> str:
     return f" {versions[name]}" if versions.get(name) else ""
-
-
-_PACKAGED_PARAMETERS = resources.files("rtpipeline.extraction") / "parameters" / "ct.yaml"
