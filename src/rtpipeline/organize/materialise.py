@@ -195,7 +195,7 @@ def _write(plan: CoursePlan, writing: Writing) -> Written:
         staged.write_text(text, encoding="utf-8")
         _publish(staging, [*missing, staged.name], extra, files)
     except OSError as error:
-        where = error.filename or files.folder
+        where = error.filename2 or error.filename or files.folder
         raise StageError(
             f"{course.key}: cannot write the course ({error.strerror}: {where}); "
             "free space or mend permissions, and run again"
