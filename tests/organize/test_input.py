@@ -17,6 +17,8 @@ from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.headers import read_header
+from rtpipeline.dicom.image_series import load_image
+from rtpipeline.dicom.rtdose import read_dose
 from rtpipeline.dicom.values import quietly
 from rtpipeline.organize import organize
 from rtpipeline.outcome import StageError
@@ -68,14 +70,23 @@ def test_file_name_that_is_no_text(patient: Patient, organized: Organize) -> Non
     assert organized().result.files_read == 0
 
 
-def test_without_preamble_and_implicit_syntax(patient: Patient, organized: Organize) -> None:
-    for path in patient.make_series(slices=3):
+@pytest.mark.parametrize(("implicit", "little"), [(True, True), (False, True), (False, False)])
+@pytest.mark.parametrize("pseudonyms", [True, False])
+def test_without_preamble_and_transfer_syntax(
+    tmp_path: Path, patient: Patient, organized: Organize, implicit: bool, little: bool, pseudonyms: bool
+) -> None:
+    patient.make_course()
+    for path in patient.folder.glob("*.dcm"):
         dataset = pydicom.dcmread(path)
         bare = pydicom.Dataset()
         bare.update(dataset)
-        pydicom.dcmwrite(path, bare, implicit_vr=True, little_endian=True, enforce_file_format=False)
+        if "PixelData" in bare and not little:
+            bare.PixelData = dataset.pixel_array.byteswap().tobytes()
+        pydicom.dcmwrite(path, bare, implicit_vr=implicit, little_endian=little, enforce_file_format=False)
         assert path.read_bytes()[128:132] != b"DICM"
-    assert organized().only.description.images[0].instance_count == 3
+    course = organized(**{"pseudonymize": tmp_path / "key"} if pseudonyms else {}).only
+    assert load_image(course.path("DICOM/CT")).values[:, 0, 0].tolist() == [-1024, -1023, -1022, -1021]
+    assert read_dose(course.files.dose).values == pytest.approx(60)
 
 
 def test_used_and_unused_are_all(export: Path, organized: Organize) -> None:

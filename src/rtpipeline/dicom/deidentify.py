@@ -33,6 +33,7 @@ from rtpipeline.dicom.confidentiality import (
     TEXTS,
 )
 from rtpipeline.dicom.errors import DicomError
+from rtpipeline.dicom.reading import complete_transfer_syntax
 from rtpipeline.dicom.values import MALFORMED_VALUE_ERRORS, as_date, as_text, as_uid, quietly
 from rtpipeline.pseudonyms import Translation
 
@@ -63,6 +64,7 @@ def copy_without_identifiers(source: Path, target: Path, translation: Translatio
     try:
         dataset = pydicom.dcmread(source, force=True)
         with quietly():
+            complete_transfer_syntax(dataset)
             _clean_object(dataset, translation)
             dataset.save_as(target, enforce_file_format=True)
     except MALFORMED_VALUE_ERRORS as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.values import MALFORMED_VALUE_ERRORS, as_uid
@@ -42,9 +43,24 @@ def read_dataset(
         )
     except MALFORMED_VALUE_ERRORS as error:
         raise DicomError(f"{path} cannot be read as DICOM ({error}); export it again") from error
+    complete_transfer_syntax(dataset)
     if classes and as_uid(dataset, "SOPClassUID") not in classes:
         raise DicomError(f"{path} is not {kind}; put one in its place or take it away")
     return dataset
+
+
+def complete_transfer_syntax(dataset: FileDataset) -> None:
+    """Give a dataset whose file names no transfer syntax the one that its elements are written in (PS3.5, A.1 to A.3).
+
+    Compressed pixels, which are of undefined length, can be of many; a dataset with them is left as it is.
+    """
+    if as_uid(dataset.file_meta, "TransferSyntaxUID"):
+        return
+    if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
+        return
+    implicit, little_endian = dataset.original_encoding
+    explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
 
 
 def stored_values(path: Path, dataset: FileDataset) -> NDArray:
