@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,10 @@ from rtpipeline.config import (
 )
 from rtpipeline.config.loading import RETIRED_VARIABLES
 from rtpipeline.custom_structures import load_custom_structures
+from rtpipeline.inference.model_description import CustomModelError, read_model_file
+from rtpipeline.organize.overrides import read_overrides
+from rtpipeline.outcome import StageError
+from rtpipeline.structures.name_mapping import load_rules
 
 PROJECT = Path(__file__).parents[1]
 CONFIGS = PROJECT / "configs"
@@ -266,3 +271,31 @@ def test_example_of_custom_structures_loads() -> None:
     entries = load_custom_structures(CONFIGS / "custom_structures.yaml").entries
     assert {entry.name: entry.operation for entry in entries}["Lungs"] == "union"
     assert {entry.name: entry.margin for entry in entries}["SpinalCord_PRV05"] == 5
+
+
+@pytest.mark.parametrize(
+    ("read", "refusal"),
+    [
+        (load_custom_structures, StageError),
+        (read_model_file, CustomModelError),
+        (load_rules, StageError),
+        (read_overrides, StageError),
+    ],
+    ids=["custom structures", "custom model", "names", "overrides"],
+)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Heart: Cor\nLung: Lungs\nHeart: Heart\n", "given twice"),
+        ("a:\n- {name: A, margin: 3, margin: 5}\n", "given twice"),
+        ("a: " + "[" * 20_000, "nested too deeply"),
+    ],
+    ids=["a key", "a key in a list", "depth"],
+)
+def test_files_that_say_two_things_at_once_are_refused(
+    read: Callable[[Path], object], refusal: type[Exception], text: str, reason: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "custom_model.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(refusal, match=reason):
+        read(file)

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from rtpipeline.config.strict_yaml import read_yaml
 from rtpipeline.imaging.margins import Margins
 from rtpipeline.outcome import StageError
 from rtpipeline.structures.names import token
@@ -166,7 +167,7 @@ def load_custom_structures(file: Path) -> CustomStructures:
             or entries need each other in a circle.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StageError(f"custom_structures: {file} cannot be read as YAML: {error}") from error
     try:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from rtpipeline.config.strict_yaml import read_yaml
+
 MODEL_FILE = "custom_model.yaml"
 DEFAULT_CHECKPOINT = "checkpoint_final.pth"
 
@@ -140,7 +142,7 @@ def read_model_file(file: Path) -> CustomModelFile:
         CustomModelError: it is not YAML, has an unknown or missing key, or a value of the wrong type.
     """
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = read_yaml(file.read_text(encoding="utf-8"))
         described = CustomModelFile.model_validate(values)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise CustomModelError(f"{file} cannot be read as YAML: {error}") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from rtpipeline.config.strict_yaml import read_yaml
 from rtpipeline.outcome import StageError
 
 
@@ -35,7 +36,7 @@ def read_overrides(path: Path | None) -> Mapping[str, CourseOverride]:
     if path is None:
         return {}
     try:
-        return _FILE.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+        return _FILE.validate_python(read_yaml(path.read_text(encoding="utf-8")) or {})
     except OSError as error:
         raise StageError(f"organize.overrides: {path} cannot be read ({error.strerror}); name another file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

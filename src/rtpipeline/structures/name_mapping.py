@@ -13,6 +13,7 @@ import openpyxl
 import yaml
 from openpyxl.utils.exceptions import InvalidFileException
 
+from rtpipeline.config.strict_yaml import read_yaml
 from rtpipeline.outcome import StageError
 
 NAME_COLUMN = "roi_name"
@@ -48,7 +49,7 @@ def load_rules(file: Path) -> tuple[NameRule, ...]:
     if file.suffix.lower() in TABLE_SUFFIXES:
         return tuple(_table_rules(file))
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StageError(f"structures.names: {file} cannot be read as YAML: {error}") from error
     if content is None:
