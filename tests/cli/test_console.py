@@ -115,3 +115,18 @@ def test_a_place_that_cannot_be_used_is_named_in_one_sentence(folder: Path, caps
     assert ended.value.exit_code == 1
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith(f"rtpipeline: {folder / 'file' / 'table.csv'}: Not a directory; ")
+
+
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        ("=3", "--config =3: no key before the equals sign"),
+        ("segmentation=3", "segmentation: expected a section with keys of its own (found '3')"),
+        ("nothing.like.it=3", "unknown key nothing; docs/reference/configuration.md lists the keys"),
+    ],
+)
+def test_a_key_that_cannot_be_set_is_named(pair: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended:
+        configuration_from([pair], {}, {})
+    assert ended.value.exit_code == 2
+    assert said in capsys.readouterr().err

@@ -45,6 +45,8 @@ def configuration_from(
     overrides: dict[str, Any] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
+        if not key.strip():
+            raise usage_error(f"--config {pair}: no key before the equals sign")
         overrides[key.strip()] = typed_value(value.strip())
     overrides.update({key: value for key, value in flags.items() if value is not None})
     try:

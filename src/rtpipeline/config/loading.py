@@ -18,6 +18,7 @@ _log = logging.getLogger("rtpipeline")
 
 ENVIRONMENT_PREFIX = "RTPIPELINE_"
 CONFIGURATION_FILE_VARIABLE = "RTPIPELINE_CONFIGFILE"
+_KEYS_PAGE = "docs/reference/configuration.md"
 OTHER_VARIABLES = frozenset({CONFIGURATION_FILE_VARIABLE, "RTPIPELINE_TEST_DATA"})
 """Variables with our prefix that are not keys."""
 
@@ -149,7 +150,7 @@ def _variables_of(environment: Mapping[str, str]) -> dict[str, str]:
                 advice = RETIRED_VARIABLES[variable]
                 raise ConfigurationError(f"the environment variable {variable} is of an older version; {advice}")
             near = difflib.get_close_matches(variable, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; docs/reference/configuration.md lists the keys"
+            hint = f"; did you mean {near[0]}?" if near else f"; {_KEYS_PAGE} lists the keys"
             raise ConfigurationError(f"the environment variable {variable} names no key{hint}")
     return {variable: key for variable, key in known.items() if variable in environment}
 
@@ -203,6 +204,8 @@ def _explain(error: ValidationError, sources: Mapping[str, str]) -> str:
             messages.append(f"{where}unknown key {key}{_advice(key)}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "model_type":
+                message = "expected a section with keys of its own"
             messages.append(f"{where}{key}: {message} (found {problem['input']!r})")
     return "\n".join(messages)
 
@@ -215,7 +218,7 @@ def _advice(key: str) -> str:
     known += sorted({".".join(parts[:depth]) for parts in map(_parts, known) for depth in range(1, len(parts))})
     elsewhere = [candidate for candidate in known if _parts(candidate)[-1] == _parts(key)[-1]]
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.6) or elsewhere[:1]
-    return f"; did you mean {near[0]}?" if near else ""
+    return f"; did you mean {near[0]}?" if near else f"; {_KEYS_PAGE} lists the keys"
 
 
 def _parts(dotted: str) -> list[str]:
