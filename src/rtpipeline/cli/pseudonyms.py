@@ -30,13 +30,9 @@ def command(
         if check is not None:
             _check(keyfile, check)
             return
-        table = csv.writer(sys.stdout, lineterminator="\n")
-        if names:
-            table.writerow(("name", "stands_for"))
-            table.writerows(translate(keyfile, names))
-        else:
-            table.writerow(("pseudonym", "patient_id", "date_shift_days"))
-            table.writerows(patients(keyfile))
+        header = ("name", "stands_for") if names else ("pseudonym", "patient_id", "date_shift_days")
+        rows = list(translate(keyfile, names) if names else patients(keyfile))
+        csv.writer(sys.stdout, lineterminator="\n").writerows([header, *rows])
 
 
 def _check(keyfile: Path, outdir: Path) -> None:
