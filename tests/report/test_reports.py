@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dicom_factory import Patient
@@ -231,6 +233,28 @@ def test_a_cohort_without_results_says_so(tmp_path: Path) -> None:
     page = cohort_report([], CohortFiles(tmp_path), {}, PROVENANCE)
     assert_self_contained(page)
     assert "No table was written yet" in page
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        ({"ptv_name": "PTV 60", "ptv_d95_gy": 57.25, "ctv_name": "CTV"}, ("PTV 60", "57.25")),
+        ({"ptv_name": None, "ctv_name": "CTV", "ctv_dmean_gy": 61.5}, ("CTV", "61.5")),
+        ({"gtv_name": "GTV-1"}, ("GTV-1",)),
+        ({}, ()),
+    ],
+)
+def test_targets_are_shown_whatever_the_analysis_table_has_of_them(
+    columns: dict[str, Any], shown: tuple[str, ...], tmp_path: Path
+) -> None:
+    cohort = CohortFiles(tmp_path)
+    always = ("prescription_gy", "fractions_planned", "fractions_delivered", "qc_status")
+    row = {"patient_id": "P1", "course_id": "2020-01", **dict.fromkeys(always), **columns}
+    cohort.results.mkdir()
+    pq.write_table(pa.Table.from_pylist([row]), cohort.table("analysis_table"))
+    page = cohort_report([], cohort, {}, PROVENANCE)
+    for text in shown:
+        assert f">{text}</td>" in page
 
 
 def test_a_cohort_report_links_to_courses_and_tables(tmp_path: Path) -> None:

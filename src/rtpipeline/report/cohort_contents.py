@@ -114,9 +114,16 @@ def dose_overview(courses: Sequence[Course], states: CourseStates) -> Markup | A
 
 
 def analysis_rows(cohort: CohortFiles) -> list[dict[str, Any]] | Absent:
-    """The analysis table's rows, as far as the report shows them."""
+    """The analysis table's rows, each with its `target`: the first kind that the course has."""
     table = table_of(cohort, "analysis_table")
-    return table if isinstance(table, Absent) else table.to_pylist()
+    return table if isinstance(table, Absent) else [{**row, "target": _target(row)} for row in table.to_pylist()]
+
+
+def _target(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Name, volume and doses of a course's target; None where `aggregation.analysis` left the column out."""
+    kinds = (kind.lower() for kind in TARGETS)
+    kind = next((kind for kind in kinds if row.get(f"{kind}_name")), "")
+    return {figure: row.get(f"{kind}_{figure}") for figure in ("name", "volume_cm3", "dmean_gy", "d95_gy")}
 
 
 def quality(cohort: CohortFiles) -> list[dict[str, Any]] | Absent:
