@@ -317,6 +317,30 @@ def test_dose_without_its_plan_is_linked_and_says_so(patient: Patient, organized
 
 
 @pytest.mark.parametrize(
+    ("plans", "used"), [(("plan",), True), (("not exported",), False), (("plan", "not exported"), False)]
+)
+def test_a_dose_of_a_missing_plan_has_no_prescription(
+    tmp_path: Path, patient: Patient, organized: Organize, plans: tuple[str, ...], used: bool
+) -> None:
+    patient.make_series()
+    patient.make_structure_set()
+    patient.make_plan()
+    patient.make_dose(plans=plans)
+    made = organized().only
+    assert made.files.dose.is_file()
+    assert len(made.description.used_plans) == used
+    assert (made.description.prescription.total_dose_gy == 60) == used
+    assert (
+        any(f"not in the input ({patient.uid('not exported')})" in warning for warning in made.description.warnings)
+        != used
+    )
+    overrides = tmp_path / "overrides.yaml"
+    overrides.write_text(f'"{made.key}": {{doses: ["{patient.uid("dose")}"], plans: ["{patient.uid("plan")}"]}}\n')
+    named = organized(overrides=overrides).only.description
+    assert (len(named.used_plans), named.prescription.total_dose_gy) == (1, 60)
+
+
+@pytest.mark.parametrize(
     ("made_on", "plan"), [("20240112", "plan1"), ("20240501", "plan2"), ("20230101", None), ("", None)]
 )
 def test_dose_without_references_goes_to_the_last_plan_before_it(

@@ -15,7 +15,7 @@ import pytest
 from dicom_factory import Patient
 from rtpipeline import dvh, quality_control
 from rtpipeline.config import Configuration
-from rtpipeline.course import Course, CourseFiles
+from rtpipeline.course import Course, CourseFiles, DoseDecision, Prescription
 from rtpipeline.demo.cohort import write_demo_cohort
 from rtpipeline.dicom.image_series import load_image
 from rtpipeline.imaging.grid import Volume
@@ -78,6 +78,22 @@ def test_a_course_without_dose_does_not_pass(copy_of: Any, patient: str) -> None
     assert status(rows, "plan_present") == "WARNING"
     assert status(rows, "overall") == "WARNING"
     assert status(rows, "dvh_plausible") == "NOT_APPLICABLE"
+
+
+def test_of_several_plans_none_counts_while_it_is_undecided_which(copy_of: Any) -> None:
+    course = copy_of("DEMO-001")
+    (plan,) = course.description.plans
+    other = plan.model_copy(update={"sop_instance_uid": "1.2.3", "referenced_structure_set_uid": ""})
+    undecided = {
+        "plans": (plan, other),
+        "doses": tuple(dose.model_copy(update={"used": False}) for dose in course.description.doses),
+        "dose_decision": DoseDecision(label="ambiguous"),
+        "prescription": Prescription(),
+    }
+    rows = checks(Course(course.files, course.description.model_copy(update=undecided)), with_dvh=False)
+    assert status(rows, "plan_references_structure_set") == "NOT_APPLICABLE"
+    (row,) = (row for row in rows if row["check"] == "prescription_present")
+    assert (row["status"], row["message"]) == ("WARNING", "it is not known which plans count")
 
 
 def test_a_planned_course_that_lost_its_dose_fails(copy_of: Any) -> None:

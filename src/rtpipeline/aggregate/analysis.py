@@ -133,8 +133,7 @@ def described(table: Table, data: pa.Table) -> Table:
 
 def _description(course: Course) -> Row:
     description = course.description
-    used = [plan for plan in description.plans if plan.sop_instance_uid in description.dose_decision.used_plan_uids]
-    labels = [plan.label or plan.name for plan in used or description.plans]
+    labels = [plan.label or plan.name for plan in description.used_plans]
     return {
         "kind": description.kind,
         "start_date": description.start_date,

@@ -136,6 +136,7 @@ class DoseDecision(_Record):
     reason: str = ""
     used_dose_uids: tuple[str, ...] = ()
     used_plan_uids: tuple[str, ...] = ()
+    """The plans that the used doses are of, also those that the input lacks."""
     left_out: tuple[str, ...] = ()
     """One sentence for each dose that was left out, and for each plan that is another one exported again."""
 
@@ -183,7 +184,12 @@ class CourseDescription(_Record):
 
     @property
     def used_plans(self) -> tuple[Plan, ...]:
-        """The plans that the dose of the course is of; the only plan where that is undecided, never all of several."""
-        if len(self.plans) == 1:
-            return self.plans
-        return tuple(plan for plan in self.plans if plan.sop_instance_uid in self.dose_decision.used_plan_uids)
+        """The plans that the dose of the course is of: none where the course lacks one of them.
+
+        Where no dose is decided for, the only plan; never all of several.
+        """
+        uids = self.dose_decision.used_plan_uids
+        if not uids:
+            return self.plans if len(self.plans) == 1 else ()
+        used = tuple(plan for plan in self.plans if plan.sop_instance_uid in uids)
+        return used if len(used) == len(uids) else ()

@@ -104,7 +104,8 @@ def _overridden(override: CourseOverride, doses: Sequence[RtDose], plans: Sequen
     stated = [known_plans[uid] for uid in dict.fromkeys(plan_uids)]
     left_out = [f"dose {dose.uid}: left out by organize.overrides" for dose in doses if dose not in used]
     decision = _decision("override", "decided by the user in organize.overrides", used, stated, left_out)
-    return Decision(decision, tuple(used), tuple(stated))
+    decided = Decision(decision, tuple(used), tuple(stated))
+    return decided if override.plans is not None else _without_missing_plans(decided, plans)
 
 
 def _decide(
@@ -132,12 +133,28 @@ def _decide(
             used = tuple(plans) if len(plans) == 1 else ()
             reason = "none of its doses can be used"
             return Decision(_decision("no_dose", reason, (), used, left_out), plans=used, warnings=tuple(left_out))
-        return replace(_combine(candidates, left_out), warnings=_plans_without_dose(plans, doses))
+        decided = _combine(candidates, left_out)
+        return _without_missing_plans(replace(decided, warnings=_plans_without_dose(plans, doses)), plans)
     except _AmbiguousError as error:
         explained = {sentence.split(":")[0] for sentence in left_out}
         left_out += [f"dose {dose.uid}: undecided" for dose in usable if f"dose {dose.uid}" not in explained]
         decision = _decision("ambiguous", f"{error}{how_to_decide}", (), (), left_out)
         return Decision(decision, warnings=(f"no dose is used: {error}{how_to_decide}",))
+
+
+def _without_missing_plans(decided: Decision, plans: Sequence[RtPlan]) -> Decision:
+    """The decision without prescription where its doses are also of plans that nobody exported."""
+    named = dict.fromkeys(uid for dose in decided.doses for uid in dose.refers.plan_uids)
+    missing = [uid for uid in named if uid not in {plan.uid for plan in plans}]
+    if not missing:
+        return decided
+    warning = (
+        f"the dose of the course is of plans that are not in the input ({', '.join(missing)}): what was prescribed for "
+        "it is not known; organize.overrides can name its plans"
+    )
+    known = [uid for uid in decided.decision.used_plan_uids if uid not in missing]
+    decision = decided.decision.model_copy(update={"used_plan_uids": (*known, *missing)})
+    return replace(decided, decision=decision, plans=(), warnings=(*decided.warnings, warning))
 
 
 def _plans_without_dose(plans: Sequence[RtPlan], doses: Sequence[RtDose]) -> tuple[str, ...]:

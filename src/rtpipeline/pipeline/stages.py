@@ -299,7 +299,7 @@ STAGES: tuple[Stage, ...] = (
         tokens=lambda configuration, parallelization: configuration.scheduler.qc_threads_per_job,
         sentinel=".qc_done",
         aliases=("qc",),
-        method_version=7,
+        method_version=8,
     ),
 )
 

@@ -43,8 +43,8 @@ def frames_of_reference(course: Course) -> Check:
             frames["structure set"] = structure_set.frame_of_reference_uid
     for dose in (dose for dose in description.doses if dose.used):
         frames[f"dose {dose.file}"] = dose.frame_of_reference_uid
-    for plan in _used_plans(course):
-        frames[f"plan {plan}"] = _plan_frame(course, plan)
+    for plan in description.used_plans:
+        frames[f"plan {plan.file}"] = _plan_frame(course, plan.file)
     if len(frames) < 2:
         return Check("frame_of_reference", "NOT_APPLICABLE", "high", "there are no two objects to compare")
     unknown = sorted(name for name, uid in frames.items() if not uid)
@@ -59,18 +59,17 @@ def frames_of_reference(course: Course) -> Check:
 def references(course: Course) -> Iterator[Check]:
     """Whether dose → plan → structure set → CT refer to one another."""
     description = course.description
-    plans = {plan.sop_instance_uid: plan for plan in description.plans}
+    plans = {plan.sop_instance_uid for plan in description.plans}
     used = [dose for dose in description.doses if dose.used]
     yield from each_or_pass(
         "dose_references_plan",
         "high",
-        (finding for dose in used if (finding := _dose_reference(dose, set(plans)))),
+        (finding for dose in used if (finding := _dose_reference(dose, plans))),
         "every dose that is used names plans of the course",
         bool(used),
     )
     drawn = {entry.sop_instance_uid for entry in description.structure_sets}
     primary = {entry.sop_instance_uid for entry in description.structure_sets if entry.primary}
-    chosen = [plans[uid] for uid in description.dose_decision.used_plan_uids if uid in plans] or list(plans.values())
     yield from each_or_pass(
         "plan_references_structure_set",
         "medium",
@@ -86,11 +85,11 @@ def references(course: Course) -> Iterator[Check]:
                 else "its structure set is not in the course",
                 subject=plan.file,
             )
-            for plan in chosen
+            for plan in description.used_plans
             if plan.referenced_structure_set_uid not in primary
         ),
         "the structure set is the one that the plan names",
-        bool(chosen) and bool(primary),
+        bool(description.used_plans) and bool(primary),
     )
     ct = description.planning_ct
     yield from each_or_pass(
@@ -137,7 +136,10 @@ def prescription(course: Course) -> Iterator[Check]:
         yield Check("prescription_present", "NOT_APPLICABLE", "medium", "the course has no plan")
         return
     if not found.total_dose_gy:
-        yield Check("prescription_present", "WARNING", "medium", "no plan says what was prescribed")
+        known = (
+            "no plan says what was prescribed" if course.description.used_plans else "it is not known which plans count"
+        )
+        yield Check("prescription_present", "WARNING", "medium", known)
         return
     total = found.total_dose_gy
     yield Check("prescription_present", "PASS", "medium", f"{total:g} Gy ({found.source})", value=total, unit="Gy")
@@ -164,11 +166,6 @@ def prescription(course: Course) -> Iterator[Check]:
         limit=LOWEST_FRACTION_GY if low else HIGHEST_FRACTION_GY,
         unit="Gy",
     )
-
-
-def _used_plans(course: Course) -> list[str]:
-    used = course.description.dose_decision.used_plan_uids
-    return [plan.file for plan in course.description.plans if not used or plan.sop_instance_uid in used]
 
 
 def _plan_frame(course: Course, file: str) -> str:

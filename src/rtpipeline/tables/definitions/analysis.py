@@ -138,7 +138,7 @@ _FIRST = (
     Column("patient_sex", "text", "PatientSex."),
     Column("patient_age_at_plan_years", "number", "Age at the plan's date.", "years"),
     Column("plan_count", "integer", "Number of plans."),
-    Column("plan_labels", "text", "RTPlanLabel of the plans that the dose belongs to, else of all plans."),
+    Column("plan_labels", "text", "RTPlanLabel of the plans that the dose belongs to."),
     Column("prescription_gy", "number", "Prescribed dose of the course.", "Gy"),
     Column("prescription_source", "text", "Where the prescription comes from."),
     Column("fractions_planned", "integer", "Number of fractions that the plans prescribe."),
