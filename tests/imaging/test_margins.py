@@ -1,6 +1,7 @@
 """Margins in millimetres of the patient, against closed forms of grown and shrunk solids."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -210,3 +211,15 @@ def test_different_margins_on_oblique_images_are_refused_and_equal_ones_work() -
     assert expand(mask, 5.0, grid).volume_cm3 == pytest.approx(ball_volume(20.0), rel=0.03)
     with pytest.raises(ValueError, match="oblique"):
         expand(mask, MARGINS, grid)
+
+
+def test_a_margin_that_leaves_the_image_costs_no_more_than_the_image() -> None:
+    grid = grid_in(half_mm=12.0)
+    corner = np.zeros(grid.shape, bool)
+    corner[:5, :5, :5] = True
+    tracemalloc.start()
+    grown = expand(Mask.cropped(grid, corner), 200.0, grid)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert grown.voxel_count == np.prod(grid.shape)
+    assert peak_bytes < 50e6  # all that lies within 200 mm are 32 million voxels

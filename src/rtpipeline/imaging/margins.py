@@ -14,6 +14,9 @@ from rtpipeline.imaging.surface import within_reach
 LARGEST_TILT_DEGREES = 5.0
 """Margins that differ by direction are for images whose axes are those of the patient, to within this."""
 
+VOXELS_AROUND = 8
+"""So many voxels beyond the edge of the image are looked at, where a structure reaches it."""
+
 
 @dataclass(frozen=True)
 class Margins:
@@ -92,7 +95,12 @@ def _grow(mask: Mask, up_mm: FloatArray, down_mm: FloatArray, within: Grid) -> M
         return mask
     spacing_mm = within.spacing_mm[::-1]
     reach = np.ceil(max(up_mm.max(), down_mm.max()) / np.array(spacing_mm)).astype(int) + 1
-    around = Mask(_padded_grid(mask.grid, reach), np.pad(mask.values, [(count, count) for count in reach]))
+    # Beyond the image nothing is wanted, but the surface of what touches its edge needs some surroundings.
+    beyond = np.array(
+        [[part.start, size - part.stop] for part, size in zip(mask.box_on(within), within.shape, strict=True)]
+    )
+    pads = np.minimum(reach[:, None], beyond + VOXELS_AROUND)
+    around = Mask(_padded_grid(mask.grid, pads), np.pad(mask.values, pads))
     grown = around.values | within_reach(around.values, spacing_mm, up_mm, down_mm)
     first = np.rint(within.world_to_index(around.grid.origin_mm)).astype(int)[::-1]
     low, high = np.maximum(first, 0), np.minimum(first + grown.shape, within.shape)
@@ -101,12 +109,13 @@ def _grow(mask: Mask, up_mm: FloatArray, down_mm: FloatArray, within: Grid) -> M
     return Mask.cropped(within.crop(box[0], box[1], box[2]), grown[own])
 
 
-def _padded_grid(grid: Grid, planes_rows_columns: NDArray[np.intp]) -> Grid:
-    planes, rows, columns = (int(count) for count in planes_rows_columns)
+def _padded_grid(grid: Grid, pads: NDArray[np.intp]) -> Grid:
+    """The grid with `pads` voxels more, (3, 2): before and after the planes, rows and columns."""
+    planes, rows, columns = pads.sum(axis=1).tolist()
     return Grid.uniform(
-        grid.index_to_world(np.array([-columns, -rows, -planes], float)),
+        grid.index_to_world(-pads[::-1, 0].astype(float)),
         grid.spacing_mm,
-        (grid.columns + 2 * columns, grid.rows + 2 * rows, grid.planes + 2 * planes),
+        (grid.columns + columns, grid.rows + rows, grid.planes + planes),
         grid.direction,
     )
 
