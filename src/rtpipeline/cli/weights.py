@@ -13,10 +13,12 @@ from rtpipeline.cli.flags import Config, TotalsegFast, TotalsegWeights
 from rtpipeline.outcome import EXIT_FAILED
 from rtpipeline.pipeline.weights import needed_tasks
 
-_FETCH = (
-    "import sys; from totalsegmentator.libs import download_pretrained_weights;"
-    " download_pretrained_weights(int(sys.argv[1]))"
-)
+_FETCH = """
+import sys
+from totalsegmentator.libs import download_pretrained_weights
+sys.excepthook = lambda kind, error, trace: print(f"{kind.__name__}: {error}", file=sys.stderr)
+download_pretrained_weights(int(sys.argv[1]))
+"""
 
 
 def command(
