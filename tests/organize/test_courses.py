@@ -516,6 +516,14 @@ def test_layouts_of_folders_decide_nothing(export: Path, organized: Organize, la
     assert made.unused == {}
 
 
+def test_identifiers_that_differ_in_case_are_two_patients_and_said(export: Path, organized: Organize) -> None:
+    for number, identifier in enumerate(("Pat1", "PAT1", " PAT1 ", "pat2")):
+        Patient(export / str(number), identifier).make_series()
+    made = organized()
+    assert {course.description.patient_id for course in made.result.courses} == {"Pat1", "PAT1", "pat2"}
+    assert "1 PatientIDs differ from another only in upper and lower case" in "".join(made.result.warnings)
+
+
 def test_patients_without_identifier_stay_apart(export: Path, organized: Organize) -> None:
     for name in ("a", "b"):
         Patient(export / name, name).make_series(PatientID="")

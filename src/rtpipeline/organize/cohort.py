@@ -22,6 +22,7 @@ from rtpipeline.organize.materialise import InputFileError, Writing, write_cours
 from rtpipeline.organize.overrides import CourseOverride, read_overrides
 from rtpipeline.organize.patients import patients_of
 from rtpipeline.organize.pseudonymise import KeyFiles, Pseudonyms, key_of, pseudonyms_for
+from rtpipeline.organize.series import header_of
 from rtpipeline.outcome import StageError
 from rtpipeline.pseudonyms import Key
 from rtpipeline.tables.definitions.organize import UNUSED_FILES
@@ -289,6 +290,11 @@ def _all_courses(
     if unreadable := sum(file.problem_kind == UNREADABLE for file in files):
         warnings.append(
             f"{unreadable} files or folders of the input cannot be read, whatever is in them; unused_files lists them"
+        )
+    identifiers = {header_of(file).patient_id for file in distinct.files}
+    if alike := len(identifiers) - len({identifier.casefold() for identifier in identifiers}):
+        warnings.append(
+            f"{alike} PatientIDs differ from another only in upper and lower case; each is taken for another patient"
         )
     return Planned(plans, unused, [*distinct.warnings, *warnings])
 

@@ -184,7 +184,7 @@ def _warn(draft: CourseDraft, homes: Homes) -> None:
         if series.slices < MINIMUM_SLICES:
             draft.warnings.append(f"{series.label}: too few slices for measuring images; dose and contours remain")
     if draft.ct is None and (draft.plans or draft.structure_sets) and not draft.images:
-        draft.warnings.append("the planning images are not in the input: no image-based results")
+        draft.warnings.append("the planning images are not in the input, or cannot be used: no image-based results")
     for one in draft.structure_sets:
         if one.uid in homes.unresolved:
             draft.warnings.append(f"structure set {one.uid}: the images it was drawn on are not in the input")
