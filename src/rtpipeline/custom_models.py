@@ -146,14 +146,15 @@ def usable_models(configuration: Configuration) -> tuple[list[CustomModel], list
     models: list[CustomModel] = []
     for file, model in described:
         try:
-            models.append(_unlike(models, file, ready_model(file, model, configuration.segmentation.weights)))
+            models.append(ready_model(file, model, configuration.segmentation.weights))
         except CustomModelError as error:
             problems.append(str(error))
     return models, problems
 
 
 def _asked_for(configuration: Configuration) -> tuple[list[tuple[Path, CustomModelFile]], list[str]]:
-    """The files and contents of the enabled models that are asked for, and one sentence for each unreadable file.
+    """The files and contents of the enabled models that are asked for, and a sentence for each file that cannot be read
+    or has the name of another.
 
     Raises:
         StageError: the root is not a folder, or an asked name is nowhere.
@@ -178,13 +179,14 @@ def _asked_for(configuration: Configuration) -> tuple[list[tuple[Path, CustomMod
             raise StageError(message)
         problems.append(message)
     wanted = {name.lower() for name in section.models} or names
-    return [(file, model) for file, model in described if model.enabled and model.name.lower() in wanted], problems
-
-
-def _unlike(models: list[CustomModel], file: Path, model: CustomModel) -> CustomModel:
-    if any(other.name.lower() == model.name.lower() for other in models):
-        raise CustomModelError(f"{file}: two models are called {model.name}; this one is left out")
-    return model
+    asked: dict[str, tuple[Path, CustomModelFile]] = {}
+    for file, model in described:
+        name = model.name.lower()
+        if model.enabled and name in asked:
+            problems.append(f"{file}: two models are called {model.name}; this one is left out")
+        elif model.enabled and name in wanted:
+            asked[name] = (file, model)
+    return list(asked.values()), problems
 
 
 def _segmented(

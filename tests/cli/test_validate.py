@@ -67,6 +67,10 @@ def test_custom_models(tmp_path: Path) -> None:
     first, second = custom_model_checks(load_configuration(overrides=overrides))
     assert (first.status, second.status) == ("ok", "problem")
     assert "two models are called my_model" in second.detail
+    (network / "plans.json").unlink()  # what is left out does not change with the weights that are there
+    missing, second = custom_model_checks(load_configuration(overrides=overrides))
+    assert "no nnU-Net v2 model folder" in missing.detail + second.detail
+    assert "two models are called my_model" in missing.detail + second.detail
 
 
 @pytest.mark.real_data
