@@ -30,7 +30,7 @@ from rtpipeline.inference.model_description import (
 from rtpipeline.inference.model_folders import CustomModel, Layer, named_weights, ready_model
 from rtpipeline.inference.model_tasks import TaskLayer, named_tasks
 from rtpipeline.inference.postprocessing import Labels, cleaned, configured_cleaning
-from rtpipeline.inference.predictor import package_versions, weights_digest
+from rtpipeline.inference.predictor import same_model, weights_digest
 from rtpipeline.inference.task_inference import infer_task
 from rtpipeline.inference.tasks import NeededTask, weights_folder
 from rtpipeline.outcome import Outcome, StageError, failed, ok, skipped
@@ -203,7 +203,7 @@ def _segmented(
     stored = course.files.custom_model_segmentation(model.name)
     target = CourseFiles(resources.staging).custom_model_segmentation(model.name)
     earlier = None if resources.forced else unchanged(stored, image, facts, cleaning)
-    if earlier is not None and _same_model(earlier, model):
+    if earlier is not None and same_model(earlier, model.folders):
         copy_stored(stored, target)
         return {"structures": structure_count(earlier), "device": earlier["device"], "earlier_result": True}
     painted = np.zeros(image.grid.shape, np.uint8)
@@ -222,13 +222,6 @@ def _segmented(
     result = {"seconds": round(seconds, 3), "device": reply["device"], "structures": structures}
     tried = dict.fromkeys(way for answer, _ in inferred.values() for way in answer.get("out_of_memory_on", ()))
     return {**result, "out_of_memory_on": list(tried)} if tried else result
-
-
-def _same_model(earlier: Message, model: CustomModel) -> bool:
-    """Whether packages and weights are those of an earlier result."""
-    if earlier["versions"] != package_versions():
-        return False
-    return bool(earlier["weights_digest"] == weights_digest(model.folders, {}))
 
 
 def _cleaned_layer(labels: Labels, layer: Layer | TaskLayer, voxel_volume_cm3: float) -> Labels:

@@ -25,14 +25,15 @@ from rtpipeline.inference.label_volumes import (
 )
 from rtpipeline.inference.phase_and_modality import phase_and_modality
 from rtpipeline.inference.postprocessing import Cleaning, configured_cleaning
-from rtpipeline.inference.predictor import package_versions, weights_digest
+from rtpipeline.inference.predictor import same_model
 from rtpipeline.inference.task_inference import infer_task
 from rtpipeline.inference.tasks import (
     FIND_THE_BODY,
     TASKS,
     NeededTask,
     TaskOptions,
-    dataset_folder,
+    dataset_folders,
+    dataset_place,
     labels_of,
     missing_models,
     options,
@@ -41,7 +42,7 @@ from rtpipeline.inference.tasks import (
 from rtpipeline.outcome import Outcome, StageError, failed, skipped
 from rtpipeline.scheduling.memory_pressure import is_memory_pressure
 from rtpipeline.scheduling.resources import Resources
-from rtpipeline.scheduling.worker_process import Message, WorkerError
+from rtpipeline.scheduling.worker_process import WorkerError
 from rtpipeline.structures.links import NotCarriedError, link_to_planning_ct
 
 CONE_BEAM = "cone_beam_ct"
@@ -168,7 +169,7 @@ def weight_folders(configuration: Configuration) -> tuple[Path, ...]:
     """
     weights = weights_folder(configuration.segmentation.weights)
     models = sorted({model for needed in needed_tasks(configuration) for model in needed.task.models})
-    return tuple(dataset_folder(weights, model) or weights / f"Dataset{model:03d}" for model in models)
+    return tuple(dataset_place(weights, model) for model in models)
 
 
 def configured_tasks(section: SegmentationSection) -> list[TaskOptions]:
@@ -259,7 +260,7 @@ def _segmented(
         raise StageError(lacking.message)
     if lacking is not None:
         resources.logger.warning("the earlier result of %s stays: %s", job.name, lacking.message)
-    if earlier is not None and (lacking is not None or _same_model(earlier, job.task, weights)):
+    if earlier is not None and (lacking is not None or same_model(earlier, dataset_folders(weights, job.task))):
         copy_stored(stored, target)
         result = {"structures": structure_count(earlier), "device": earlier["device"], "earlier_result": True}
     else:
@@ -268,14 +269,6 @@ def _segmented(
         folder = CourseFiles(resources.staging).binary_masks(job.image.key, job.task.task)
         write_binary_masks(target, folder, section.binary_masks, section.nr_threads_save)
     return result
-
-
-def _same_model(earlier: Message, task: TaskOptions, weights: Path) -> bool:
-    """Whether packages and weights are those of an earlier result."""
-    if earlier["versions"] != package_versions():
-        return False
-    folders = [folder for model in task.models if (folder := dataset_folder(weights, model))]
-    return bool(earlier["weights_digest"] == weights_digest(folders, {}))
 
 
 def _infer(

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from rtpipeline.course import CourseFiles
 from rtpipeline.imaging.grid import Grid, Volume
 from rtpipeline.imaging.nifti import read_nifti, write_nifti
 from rtpipeline.inference.images import PreparedImage
+from rtpipeline.inference.label_names import fits
 from rtpipeline.inference.postprocessing import Cleaning, Labels, cleaned
 from rtpipeline.outcome import StageError
 from rtpipeline.provenance import file_digest
@@ -156,7 +156,7 @@ def write_binary_masks(file: Path, folder: Path, patterns: Sequence[str], thread
     wanted = [
         (int(label), name)
         for label, name in label_map["labels"].items()
-        if label_map["voxel_counts"][label] and any(fnmatchcase(name.lower(), one.lower()) for one in patterns)
+        if label_map["voxel_counts"][label] and fits(name, patterns)
     ]
     if not wanted:
         return

@@ -22,8 +22,8 @@ from rtpipeline.inference.model_description import (
 )
 from rtpipeline.inference.model_tasks import TaskLayer, named_tasks, task_layer
 from rtpipeline.inference.model_weights import found_folds, model_folder
-from rtpipeline.inference.postprocessing import Cleaning, merged
-from rtpipeline.inference.tasks import dataset_folder, weights_folder
+from rtpipeline.inference.postprocessing import Cleaning, merged, model_cleaning
+from rtpipeline.inference.tasks import dataset_place, weights_folder
 
 MOST_LABELS = 255
 
@@ -195,7 +195,7 @@ def named_weights(file: Path, described: CustomModelFile, weights: Path | None =
         CustomModelError: a task of TotalSegmentator does not exist or cannot be used.
     """
     datasets = [
-        dataset_folder(folder, model) or folder / f"Dataset{model:03d}"
+        dataset_place(folder, model)
         for task, folder in named_tasks(file, described, weights_folder(weights))
         for model in task.models
     ]
@@ -228,7 +228,6 @@ def _ready_network(file: Path, alias: str, nnunet: Nnunet, network: Network) -> 
     _check_labels(file, folder, network.labels)
     step_size, mirroring, checkpoint = _predict_arguments(file, network)
     asked = nnunet.folds if network.folds is None else network.folds
-    rule = network.postprocessing
     return ReadyNetwork(
         alias=alias,
         folder=folder,
@@ -237,7 +236,7 @@ def _ready_network(file: Path, alias: str, nnunet: Nnunet, network: Network) -> 
         labels=network.labels,
         step_size=step_size,
         mirroring=mirroring,
-        cleaning=Cleaning(rule.keep_largest_component, rule.min_component_volume_cm3, rule.fill_holes),
+        cleaning=model_cleaning(network.postprocessing),
     )
 
 

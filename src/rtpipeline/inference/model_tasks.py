@@ -9,8 +9,8 @@ from typing import Any
 
 from rtpipeline.inference.label_names import plain
 from rtpipeline.inference.model_description import CustomModelError, CustomModelFile, Network
-from rtpipeline.inference.postprocessing import Cleaning
-from rtpipeline.inference.tasks import TASKS, TaskOptions, dataset_folder, labels_of, missing_models, options
+from rtpipeline.inference.postprocessing import Cleaning, model_cleaning
+from rtpipeline.inference.tasks import TASKS, TaskOptions, dataset_folders, labels_of, missing_models, options
 
 _KEYS_THAT_TASKS_TAKE = {"id", "alias", "task", "labels", "predict_args", "env", "postprocessing"}
 
@@ -45,7 +45,7 @@ class TaskLayer:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The nnU-Net datasets that the task loads."""
-        return tuple(folder for model in self.task.models if (folder := dataset_folder(self.weights, model)))
+        return dataset_folders(self.weights, self.task)
 
     def as_facts(self) -> dict[str, Any]:
         """JSON-ready, for the label map."""
@@ -95,7 +95,6 @@ def task_layer(file: Path, alias: str, network: Network, env: Mapping[str, str],
             f"{file}: weights of task {task.task} (datasets {', '.join(map(str, missing))}) are not in {weights}; run "
             "`rtpipeline weights` where there is a network"
         )
-    rule = network.postprocessing
     known = labels_of(task)
     numbers = {plain(name): int(label) for label, name in known.items()}
     labels = network.labels or tuple(known.values())
@@ -110,7 +109,7 @@ def task_layer(file: Path, alias: str, network: Network, env: Mapping[str, str],
         weights=weights,
         labels=labels,
         task_labels=tuple(numbers[plain(name)] for name in labels),
-        cleaning=Cleaning(rule.keep_largest_component, rule.min_component_volume_cm3, rule.fill_holes),
+        cleaning=model_cleaning(network.postprocessing),
     )
 
 

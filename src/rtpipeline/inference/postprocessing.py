@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,8 @@ from scipy import ndimage
 
 from rtpipeline.config import PostprocessingSection
 from rtpipeline.imaging.mask import bounding_box
+from rtpipeline.inference.label_names import fits
+from rtpipeline.inference.model_description import Postprocessing
 
 Labels = NDArray[np.uint8]
 WHOLE_NEIGHBOURHOOD = np.ones((3, 3, 3), dtype=bool)
@@ -64,21 +65,22 @@ def configured_cleaning(section: PostprocessingSection, names: Mapping[str, str]
         section: patterns of structure names, without regard to case.
         names: label number as text → name.
     """
-
-    def named(name: str, patterns: tuple[str, ...]) -> bool:
-        return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
-
     given = section.remove_islands
     islands = given if isinstance(given, dict) else dict.fromkeys(given, section.smallest_island_cm3)
     cleaning = {
         int(label): Cleaning(
-            named(name, section.keep_largest_component),
-            next((volume_cm3 for pattern, volume_cm3 in islands.items() if named(name, (pattern,))), 0.0),
-            named(name, section.fill_holes),
+            fits(name, section.keep_largest_component),
+            next((volume_cm3 for pattern, volume_cm3 in islands.items() if fits(name, (pattern,))), 0.0),
+            fits(name, section.fill_holes),
         )
         for label, name in names.items()
     }
     return {label: rule for label, rule in cleaning.items() if rule.does_something}
+
+
+def model_cleaning(rule: Postprocessing) -> Cleaning:
+    """What the file of a user's own model asks for."""
+    return Cleaning(rule.keep_largest_component, rule.min_component_volume_cm3, rule.fill_holes)
 
 
 def cleaned(labels: Labels, cleaning: Mapping[int, Cleaning], voxel_volume_cm3: float) -> Labels:

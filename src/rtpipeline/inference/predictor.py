@@ -6,6 +6,7 @@ import functools
 import hashlib
 import logging
 import pickle
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -120,19 +121,19 @@ def list_cases(folder: Path, file_ending: str) -> list[list[str]]:
     return list(cases.values())
 
 
-def model_files(folders: list[Path]) -> list[Path]:
+def model_files(folders: Sequence[Path]) -> list[Path]:
     """The plans, dataset descriptions and checkpoints below `folders`, sorted."""
     return sorted(
         file for folder in folders for file in folder.rglob("*") if file.suffix in (".json", ".pth") and file.is_file()
     )
 
 
-def file_marks(folders: list[Path]) -> tuple[tuple[str, int, int], ...]:
+def file_marks(folders: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
     """Path, size and time of change of each of a model's files: equal marks mean that they need not be read again."""
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in model_files(folders))
 
 
-def weights_digest(folders: list[Path], known: dict[Any, str]) -> str:
+def weights_digest(folders: Sequence[Path], known: dict[Any, str]) -> str:
     """SHA-256 over the names and contents of a model's files; it does not depend on where they lie.
 
     Args:
@@ -145,7 +146,12 @@ def weights_digest(folders: list[Path], known: dict[Any, str]) -> str:
     return known[marks]
 
 
-def _digest(folders: list[Path]) -> str:
+def same_model(earlier: Mapping[str, Any], folders: Sequence[Path]) -> bool:
+    """Whether packages and weights are those that an earlier answer of a child (`versions`, `weights_digest`) tells."""
+    return bool(earlier["versions"] == package_versions() and earlier["weights_digest"] == weights_digest(folders, {}))
+
+
+def _digest(folders: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         for file in model_files([folder]):

@@ -214,6 +214,16 @@ def dataset_folder(weights: Path, model: int) -> Path | None:
     return found[0] if found else None
 
 
+def dataset_folders(weights: Path, task: TaskOptions) -> tuple[Path, ...]:
+    """The folders of the nnU-Net datasets that a task needs, those that are there."""
+    return tuple(folder for model in task.models if (folder := dataset_folder(weights, model)))
+
+
+def dataset_place(weights: Path, model: int) -> Path:
+    """The folder of one nnU-Net dataset among the weights; where it is missing, where it would be."""
+    return dataset_folder(weights, model) or weights / f"Dataset{model:03d}"
+
+
 def missing_models(weights: Path, task: TaskOptions) -> tuple[int, ...]:
     """Numbers of the nnU-Net datasets that a task needs and the weights folder lacks."""
     return tuple(model for model in task.models if dataset_folder(weights, model) is None)

@@ -24,7 +24,7 @@ from rtpipeline.inference.predictor import (
     predictor_class,
     weights_digest,
 )
-from rtpipeline.inference.tasks import TaskOptions, dataset_folder, labels_of, missing_models
+from rtpipeline.inference.tasks import TaskOptions, dataset_folders, labels_of, missing_models
 from rtpipeline.scheduling.worker_process import Message, serve
 
 logger = logging.getLogger(__name__)
@@ -111,8 +111,7 @@ class Segmenter:
         weights = Path(os.environ["TOTALSEG_WEIGHTS_PATH"])
         if missing := missing_models(weights, task):
             raise ModelError(f"weights of the datasets {', '.join(map(str, missing))} are not in {weights}")
-        folders = [folder for model in task.models if (folder := dataset_folder(weights, model))]
-        return weights_digest(folders, self._digests)
+        return weights_digest(dataset_folders(weights, task), self._digests)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -88,30 +89,33 @@ class LabelVolume(LabelledVoxels):
             StageError: the label map is missing or not what the segmentation stages write.
         """
         try:
-            content = json.loads(self.label_map.read_text(encoding="utf-8"))
+            content = self._content
             names = {int(label): str(name) for label, name in content["labels"].items()}
             counts = {int(label): int(count) for label, count in content.get("voxel_counts", {}).items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StageError(f"{self.label_map} is not a label map ({error}); run the segmentation again") from error
         return {label: name for label, name in sorted(names.items()) if counts.get(label, 1) > 0}
 
-    @cached_property
+    @property
     def carried_by(self) -> str:
         """How it was carried onto the planning CT from another image; empty where it was made on its own image."""
-        content = json.loads(self.label_map.read_text(encoding="utf-8"))
-        return str(content.get("carried_by", ""))
+        return str(self._content.get("carried_by", ""))
 
     @cached_property
     def remarks(self) -> dict[int, tuple[str, ...]]:
         """Label → a sentence for everything that may be missing of a structure; empty for most segmentations."""
-        content = json.loads(self.label_map.read_text(encoding="utf-8"))
-        return {int(label): tuple(said) for label, said in content.get("remarks", {}).items()}
+        return {int(label): tuple(said) for label, said in self._content.get("remarks", {}).items()}
 
-    @cached_property
+    @property
     def version(self) -> str:
         """Version of TotalSegmentator that made it; empty where the label map does not say."""
-        content = json.loads(self.label_map.read_text(encoding="utf-8"))
-        return str(content.get("versions", {}).get("TotalSegmentator", ""))
+        return str(self._content.get("versions", {}).get("TotalSegmentator", ""))
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        """The label map; whether it is one shows in `names`, without which nobody asks for more."""
+        content: dict[str, Any] = json.loads(self.label_map.read_text(encoding="utf-8"))
+        return content
 
     @cached_property
     def volume(self) -> Volume:
