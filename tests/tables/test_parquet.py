@@ -106,7 +106,7 @@ def test_the_order_of_rows_does_not_change_the_table(rows: list[dict[str, object
 def test_same_rows_same_bytes_and_nothing_else_is_left(tmp_path: Path) -> None:
     rows = [{"name": f"n{i}", "count": i, "volume_cm3": i / 7} for i in range(1000)]
     for name in ("a", "b"):
-        write_parquet(tmp_path / name / "t.parquet", CLOSED, rows, {"version": "1"})
+        write_arrow(tmp_path / name / "t.parquet", to_arrow(CLOSED, rows), {"version": "1"})
     assert (tmp_path / "a/t.parquet").read_bytes() == (tmp_path / "b/t.parquet").read_bytes()
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["t.parquet"]
     assert read_parquet(tmp_path / "a/t.parquet").schema.metadata == {b"version": b"1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +38,7 @@ def configuration_from(
     Raises:
         typer.Exit: with code 2, after saying what is wrong.
     """
-    files = [Path(value) for value in config if "=" not in value or Path(value).is_file()]
+    files = [Path(value) for value in config if _names_a_file(value)]
     pairs = [value for value in config if Path(value) not in files]
     if len(files) > 1:
         raise usage_error(f"--config names {len(files)} files; give one, and KEY=VALUE for single keys")
@@ -69,8 +70,7 @@ def configuration_of_output(
     if not cohort.manifest.is_file():
         raise nothing_organized(cohort)
     last = cohort.effective_configuration
-    named = any("=" not in value or Path(value).is_file() for value in config)
-    files = [str(last)] if last.is_file() and not named else []
+    files = [str(last)] if last.is_file() and not any(map(_names_a_file, config)) else []
     try:
         return configuration_from([*files, *config], {**(flags or {}), "output_dir": outdir}, environment)[0]
     except typer.Exit:
@@ -85,10 +85,20 @@ def nothing_organized(cohort: CohortFiles) -> typer.Exit:
     return usage_error(f"{folder}: nothing was organized here yet (no {cohort.manifest.relative_to(folder)})")
 
 
+def _names_a_file(value: str) -> bool:
+    """Whether a value of `--config` is a file, and not a key with its value."""
+    return "=" not in value or Path(value).is_file()
+
+
 def _default_file(environment: Mapping[str, str]) -> Path | None:
     if CONFIGURATION_FILE_VARIABLE in environment:
         return Path(environment[CONFIGURATION_FILE_VARIABLE])
     return DEFAULT_CONFIGURATION_FILE if DEFAULT_CONFIGURATION_FILE.is_file() else None
+
+
+def print_json(content: object) -> None:
+    """Print what a command found, for other programs."""
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def usage_error(message: str) -> typer.Exit:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from rtpipeline.cli.console import configuration_of_output, explained_errors, usage_error
+from rtpipeline.cli.console import configuration_of_output, explained_errors, print_json, usage_error
 from rtpipeline.cli.flags import ConfigOfLastRun, Json
 from rtpipeline.config import Configuration
 from rtpipeline.course import CohortFiles, Course
@@ -37,7 +36,7 @@ def command(
         found = _course(folder, CohortFiles(output))
         explained = [_explained(stage, found, configuration) for stage in STAGES]
     if json_output:
-        typer.echo(json.dumps(explained, indent=1, ensure_ascii=False))
+        print_json(explained)
         return
     for one in explained:
         typer.echo(_text(one))

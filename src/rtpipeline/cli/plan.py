@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from rtpipeline.cli.console import configuration_from, explained_errors
+from rtpipeline.cli.console import configuration_from, explained_errors, print_json
 from rtpipeline.cli.flags import Json, takes
 from rtpipeline.cli.printing import output_console, print_table, table_of
 from rtpipeline.cli.run_flags import RunFlags
@@ -52,7 +51,7 @@ def print_plan(configuration: Configuration, options: RunOptions, *, json_output
     plan = plan.for_courses(len(courses)) if courses else plan
     seconds = run_seconds(courses, plan, configuration)
     if json_output:
-        typer.echo(json.dumps(_as_json(courses, plan, configuration, seconds), indent=1, ensure_ascii=False))
+        print_json(_as_json(courses, plan, configuration, seconds))
         return
     console = output_console()
     console.print(str(plan.parallelization), markup=False)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-import typer
 from rich.table import Table
 
-from rtpipeline.cli.console import explained_errors, nothing_organized
+from rtpipeline.cli.console import explained_errors, nothing_organized, print_json
 from rtpipeline.cli.flags import Json, OutputFolder
 from rtpipeline.cli.printing import output_console, print_table, table_of
 from rtpipeline.config import load_configuration
@@ -40,7 +38,7 @@ def command(
         eta_s, unknown = _remaining_seconds(courses, _enabled_stages(cohort)) if running else (None, [])
     if json_output:
         run = str(holder) if holder is not None else ""
-        typer.echo(json.dumps({"run": run, "eta_s": eta_s, "courses": courses}, indent=1, ensure_ascii=False))
+        print_json({"run": run, "eta_s": eta_s, "courses": courses})
         return
     console = output_console()
     print_table(console, _table(courses))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict
 
 import typer
 
-from rtpipeline.cli.console import configuration_of_output, explained_errors
+from rtpipeline.cli.console import configuration_of_output, explained_errors, print_json
 from rtpipeline.cli.flags import ConfigOfLastRun, Json, OutputFolder
 from rtpipeline.course import CohortFiles
 from rtpipeline.outcome import EXIT_FAILED
@@ -36,7 +35,7 @@ def command(
                 typer.echo(f"{name}: {found.files} files, {len(found.findings) or 'no'} differences")
     if json_output:
         result = {"files": files, "ok": not findings, "findings": [asdict(finding) for finding in findings]}
-        typer.echo(json.dumps(result, indent=1, ensure_ascii=False))
+        print_json(result)
     else:
         for finding in findings:
             typer.echo(str(finding))

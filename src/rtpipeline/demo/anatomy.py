@@ -108,30 +108,30 @@ class Anatomy:
         values[self.hypoxic_core.contains(points)] += HYPOXIC_CORE_HU
         return Volume(grid, np.round(np.clip(values + self._noise(grid, 2, NOISE_HU), -1024.0, 3071.0)))
 
-    def mr(self, grid: Grid = MR_GRID) -> Volume:
+    def mr(self) -> Volume:
         """Signal of a contrast-enhanced image in arbitrary units; organs have their code as signal, lungs have none."""
-        points = _voxel_centres(grid)
-        values = np.full(grid.shape, 5.0)
+        points = _voxel_centres(MR_GRID)
+        values = np.full(MR_GRID.shape, 5.0)
         values[BODY.contains(points)] = 90.0
         for name, organ in self.organs.items():
             values[organ.contains(points)] = max(ORGAN_HU[name], 20.0)
         values[SPINAL_CORD.contains(points)] = ORGAN_HU["spinal_cord"]
         tumour = self.tumour.contains(points)
-        values[tumour] = 1600.0 + 70.0 * self._texture(grid, 3)[tumour]
+        values[tumour] = 1600.0 + 70.0 * self._texture(MR_GRID, 3)[tumour]
         values[self.hypoxic_core.contains(points)] -= 150.0
-        return Volume(grid, np.round(np.clip(values + self._noise(grid, 4, 8.0), 0.0, 4000.0)))
+        return Volume(MR_GRID, np.round(np.clip(values + self._noise(MR_GRID, 4, 8.0), 0.0, 4000.0)))
 
-    def pet(self, grid: Grid = PET_GRID) -> Volume:
+    def pet(self) -> Volume:
         """Standardised uptake values by body weight (g/ml), blurred as a scanner does."""
-        points = _voxel_centres(grid)
-        values = np.full(grid.shape, 0.02)
+        points = _voxel_centres(PET_GRID)
+        values = np.full(PET_GRID.shape, 0.02)
         values[BODY.contains(points)] = 0.8
         for name, uptake in UPTAKE_SUV.items():
             values[self.organs[name].contains(points)] = uptake
         values[self.tumour.contains(points)] = 9.0
         values[self.hypoxic_core.contains(points)] = 5.0
         blurred = ndimage.gaussian_filter(values, 0.9)
-        return Volume(grid, np.clip(blurred * (1.0 + 0.04 * self._texture(grid, 5)), 0.0, None))
+        return Volume(PET_GRID, np.clip(blurred * (1.0 + 0.04 * self._texture(PET_GRID, 5)), 0.0, None))
 
     def _texture(self, grid: Grid, stream: int) -> FloatArray:
         """A smooth random field (z, y, x) of zero mean and unit standard deviation, clipped at 2.5."""

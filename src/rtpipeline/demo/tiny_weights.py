@@ -66,17 +66,16 @@ def write_tiny_weights(folder: Path) -> None:
     write("Dataset300_body_6mm_1559subj", "nnUNetTrainer", class_map["body"], 6.0)
 
 
-def write_tiny_nnunet_model(folder: Path, labels: Mapping[str, float], spacing_mm: float = 3.0) -> None:
+def write_tiny_nnunet_model(folder: Path, labels: Mapping[str, float]) -> None:
     """Write one nnU-Net v2 model folder (`dataset.json`, `plans.json`, `fold_0/checkpoint_final.pth`).
 
     Args:
         folder: is made, with its parents.
         labels: name of each structure, in the order of their label numbers → its HU code. Codes must be more than
             2 x `CODE_TOLERANCE_HU` apart.
-        spacing_mm: the model's own isotropic voxel spacing.
     """
     intervals = {name: _interval(code) for name, code in labels.items()}
-    _write_model(folder, "nnUNetTrainer", intervals, spacing_mm)
+    _write_model(folder, "nnUNetTrainer", intervals, spacing_mm=3.0)
 
 
 def _interval(code: float | None) -> _Interval | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from rtpipeline.config.dose_metrics import DoseMetric, dose_metric
 from rtpipeline.dvh.curve import DoseVolumeCurve
 from rtpipeline.dvh.fractionation import Equieffective, bed_per_eqd2
-from rtpipeline.dvh.metric import NO_PRESCRIPTION, NOT_DEFINED, OK, TOO_SMALL, Metric, defined
+from rtpipeline.dvh.metric import NO_PRESCRIPTION, NOT_DEFINED, TOO_SMALL, Metric, defined
 
 EQUIEFFECTIVE = tuple(
     dose_metric(f"{weighting}:{name}")
@@ -19,12 +19,6 @@ EQUIEFFECTIVE = tuple(
     for name in ("Dmean", "Dmax", "D98%", "D95%", "D50%", "D2%", "D0.03cc", "D2cc")
 )
 """What is given of every structure that the configuration gives an α/β."""
-
-
-@dataclass(frozen=True)
-class _Value:
-    value: float
-    status: str = OK
 
 
 def requested_metrics(

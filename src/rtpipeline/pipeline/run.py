@@ -40,6 +40,8 @@ from rtpipeline.scheduling.locks import LockedError, locked
 from rtpipeline.scheduling.memory import free_gpu_memory_bytes, free_memory_bytes
 from rtpipeline.scheduling.progress import PoolView
 
+PROGRESS_EVERY_S = 2.0
+"""Between lines of the log that say how far organizing is."""
 _INTERRUPTED = "interrupted; the next run goes on from here"
 
 
@@ -400,13 +402,13 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.monotonic() - start
 
 
-def _periodic_progress(logger: logging.Logger, label: str, every_s: float = 2.0) -> Callable[[int, int], None]:
+def _periodic_progress(logger: logging.Logger, label: str) -> Callable[[int, int], None]:
     last = time.monotonic()
 
     def report(done: int, total: int) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= every_s:
+        if now - last >= PROGRESS_EVERY_S:
             last = now
             logger.info("%s: %d/%d files", label, done, total)
 

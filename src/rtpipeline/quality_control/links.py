@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from rtpipeline.course import Course, Dose
+from rtpipeline.course import Course, Dose, Plan
 from rtpipeline.dicom.errors import DicomError
 from rtpipeline.dicom.rtplan import read_plan
 from rtpipeline.quality_control.check import Check, Severity, Status, each_or_pass
@@ -74,17 +74,7 @@ def references(course: Course) -> Iterator[Check]:
         "plan_references_structure_set",
         "medium",
         (
-            Check(
-                "plan_references_structure_set",
-                "WARNING",
-                "medium",
-                "it names no structure set"
-                if not plan.referenced_structure_set_uid
-                else "its structure set is in the course, but another one is used"
-                if plan.referenced_structure_set_uid in drawn
-                else "its structure set is not in the course",
-                subject=plan.file,
-            )
+            _plan_reference(plan, drawn)
             for plan in description.used_plans
             if plan.referenced_structure_set_uid not in primary
         ),
@@ -173,6 +163,17 @@ def _plan_frame(course: Course, file: str) -> str:
         return read_plan(course.path(file)).frame_of_reference_uid
     except DicomError:
         return ""  # reported as a plan without a frame of reference; what is wrong with it, by the metadata stage
+
+
+def _plan_reference(plan: Plan, drawn: Collection[str]) -> Check:
+    """What is found of a plan that does not name the structure set that is used; `drawn`: UIDs of all of the course."""
+    if not plan.referenced_structure_set_uid:
+        found = "it names no structure set"
+    elif plan.referenced_structure_set_uid in drawn:
+        found = "its structure set is in the course, but another one is used"
+    else:
+        found = "its structure set is not in the course"
+    return Check("plan_references_structure_set", "WARNING", "medium", found, subject=plan.file)
 
 
 def _dose_reference(dose: Dose, plans: set[str]) -> Check | None:

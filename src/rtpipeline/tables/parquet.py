@@ -40,7 +40,7 @@ _FORMAT: dict[str, Any] = {
 """How every file is written; fixed, so that the same table gives the same bytes."""
 
 
-def write_parquet(path: Path, table: Table, rows: Iterable[Row], metadata: Mapping[str, str] | None = None) -> None:
+def write_parquet(path: Path, table: Table, rows: Iterable[Row]) -> None:
     """Write `rows` as Parquet; the same rows give the same bytes.
 
     Args:
@@ -48,16 +48,21 @@ def write_parquet(path: Path, table: Table, rows: Iterable[Row], metadata: Mappi
         table: what the columns are. A column that a row lacks is null there.
         rows: one mapping per row. NaN becomes null. They are written in the order of `table.sort_by` (nulls last);
             rows that are equal in it keep their order.
-        metadata: kept in the file's schema, for example the program's version.
 
     Raises:
         ValueError: a row has an unknown column or a value of the wrong type.
     """
-    write_arrow(path, to_arrow(table, rows), metadata)
+    write_arrow(path, to_arrow(table, rows))
 
 
 def write_arrow(path: Path, data: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
-    """Write an Arrow table as it is; the same table gives the same bytes. `path` is replaced atomically."""
+    """Write an Arrow table as it is; the same table gives the same bytes.
+
+    Args:
+        path: replaced atomically; its folder is created.
+        data: one table.
+        metadata: kept in the file's schema, for example the program's version.
+    """
     write_arrow_parts(path, data.schema, [data], metadata)
 
 
