@@ -152,6 +152,20 @@ def test_the_pelvis_ends_below_the_femoral_heads_however_much_of_the_femurs_was_
     assert found.metadata["clamped_to_the_scan"] == []
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_of_several_structures_the_outermost_counts(swapped: bool) -> None:
+    grid = Grid.uniform((0, 0, -300.0), (1.0, 1.0, 5.0), (4, 4, 120))
+    low, high = (10.0, 90.0), (-20.0, 110.0)
+    left, right = (high, low) if swapped else (low, high)
+    lungs = {"lung_upper_lobe_left": left, "lung_upper_lobe_right": right}
+    thorax = crop_range(grid, lungs, CroppingSection(region="thorax"))
+    clavicles = {"brain": (150.0, 250.0), "clavicula_left": left, "clavicula_right": right}
+    head = crop_range(grid, clavicles, CroppingSection(region="head_neck"))
+    for found, requested in ((thorax, [-40.0, 130.0]), (head, [-40.0, 270.0])):
+        assert not isinstance(found, str)
+        assert found.metadata["requested_z_mm"] == requested
+
+
 def test_a_configured_margin_wins_even_when_it_is_zero(tmp_path: Path) -> None:
     course = _course(tmp_path, _painted("HFS"))
     _crop(course, region="abdomen", superior_margin_cm=0.0, inferior_margin_cm=1.2)
