@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def test_help_names_every_flag(name: str) -> None:
         if parameter.param_type_name == "option":
             assert parameter.opts[0] in result.output
             assert parameter.help
+            assert not re.search(rf"{parameter.opts[0]} .*<bool>", result.output)  # a switch takes no value
             assert Text.from_markup(parameter.help).plain == parameter.help  # nothing is taken for a style and lost
 
 

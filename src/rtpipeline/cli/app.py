@@ -136,7 +136,11 @@ def _load(name: str) -> Any:
         )
         raise typer.Exit(1) from error
     single.command(name, help=COMMANDS[name].text)(module.command)
-    return typer.main.get_command(single)
+    command: Any = typer.main.get_command(single)
+    for parameter in command.params:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""  # Typer would write <bool>, as if a value had to follow
+    return command
 
 
 if __name__ == "__main__":
