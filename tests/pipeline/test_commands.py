@@ -135,7 +135,7 @@ def test_explain_without_a_folder_asks_for_the_output(tmp_path):
 )
 @pytest.mark.parametrize("command", ["run", "plan", "stage"])
 def test_results_of_another_file_do_not_stand_for_one_that_is_not_there(command, key, output, course):
-    folders = ["dvh", "--course", course.files.folder] if command == "stage" else ["--dicom-root", output]
+    folders = ["dvh", "--course", course.files.folder] if command == "stage" else ["--dicom-root", output.parent]
     result = call(command, *folders, "--config", f"{key}=typing.error", "--config", f"output_dir={output}")
     assert result.exit_code == 2
     assert f"{key}: there is no file typing.error" in result.output
