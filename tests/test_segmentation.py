@@ -10,6 +10,8 @@ What must hold of segmentations and everything made from them, and where it is t
 - Segmentations without, with another or with a damaged label map are not taken for results: here, structures/test_load.
 - Weights are looked for where TotalSegmentator looks; missing ones are said before all else: inference/test_tasks.
 - Device, threads and process counts reach the model, a time limit ends all of its processes: here.
+- Which weights a configuration needs, for all who ask: pipeline/test_missing_weights; settings of each process, which
+  report nothing: inference/test_children; nothing of a failed stage is published: pipeline/test_kept.
 - Folds, labels, archives, tasks as models, and what custom models do not support: inference/test_model_folders,
   inference/test_archives; device, threads and time limits of custom models, one result per model: test_custom_models.
 - Manual contours byte by byte, one table of priorities, ROI numbers, structure sets in every patient position:
