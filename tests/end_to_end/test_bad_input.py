@@ -158,7 +158,7 @@ def test_no_weights(run_on, export_without, tmp_path: Path) -> None:
     )
     run = run_on(export_without(), *flags)
     assert run.exit_code == 3, run.printed
-    assert run.printed.index("segmentation will fail: weights of task total") < run.printed.index("Organize:")
+    assert run.printed.index("new segmentations will fail: weights of task total") < run.printed.index("Organize:")
     assert outcome(run, "segmentation").status == "failed"
     assert "rtpipeline weights" in outcome(run, "segmentation").reason
     assert run.rows("dvh_metrics")
