@@ -276,12 +276,13 @@ def test_example_of_custom_structures_loads() -> None:
 @pytest.mark.parametrize(
     ("read", "refusal"),
     [
+        (load_configuration, ConfigurationError),
         (load_custom_structures, StageError),
         (read_model_file, CustomModelError),
         (load_rules, StageError),
         (read_overrides, StageError),
     ],
-    ids=["custom structures", "custom model", "names", "overrides"],
+    ids=["configuration", "custom structures", "custom model", "names", "overrides"],
 )
 @pytest.mark.parametrize(
     ("text", "reason"),
@@ -299,3 +300,7 @@ def test_files_that_say_two_things_at_once_are_refused(
     file.write_text(text, encoding="utf-8")
     with pytest.raises(refusal, match=reason):
         read(file)
+
+
+def test_values_without_end_are_texts() -> None:
+    assert typed_value("[" * 20_000) == "[" * 20_000

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from rtpipeline.config.schema import Configuration
 from rtpipeline.config.section import Section
+from rtpipeline.config.strict_yaml import limited_depth, read_yaml
 
 _log = logging.getLogger("rtpipeline")
 
@@ -110,7 +111,8 @@ def typed_value(text: str) -> Any:
     `000123` never becomes a number on the way.
     """
     try:
-        return _without_nulls(yaml.load(text, Loader=yaml.BaseLoader))
+        with limited_depth():
+            return _without_nulls(yaml.load(text, Loader=yaml.BaseLoader))
     except yaml.YAMLError:
         return text
 
@@ -159,8 +161,10 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """The content of a YAML file, and the line of each of its dotted keys."""
     try:
         text = file.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        with limited_depth():
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = _lines_of_keys(node, file)
+        values = read_yaml(text)
     except OSError as error:
         raise ConfigurationError(f"{file}: cannot be read ({error.strerror}); correct the path of the file") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -169,12 +173,16 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
         return {}, {}
     if not isinstance(values, dict):
         raise ConfigurationError(f"{file}: expected keys and values, found {type(values).__name__}")
+    return values, lines
+
+
+def _lines_of_keys(node: yaml.Node | None, file: Path) -> dict[str, int]:
     lines: dict[str, int] = {}
     for key, line in _key_lines(node, ""):
         if key in lines:
             raise ConfigurationError(f"{file}: {key} is given twice, in lines {lines[key]} and {line}; remove one")
         lines[key] = line
-    return values, lines
+    return lines
 
 
 def _key_lines(node: yaml.Node | None, prefix: str) -> Iterator[tuple[str, int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -29,8 +31,20 @@ def read_yaml(text: str) -> Any:
     """
     loader = _StrictLoader(text)
     try:
-        return loader.get_single_data()
-    except RecursionError as error:
-        raise yaml.YAMLError("it is nested too deeply") from error
+        with limited_depth():
+            return loader.get_single_data()
     finally:
         loader.dispose()
+
+
+@contextmanager
+def limited_depth() -> Iterator[None]:
+    """Around the parsing of YAML: nesting that Python cannot follow is an error of the text.
+
+    Raises:
+        yaml.YAMLError: the text is nested too deeply.
+    """
+    try:
+        yield
+    except RecursionError as error:
+        raise yaml.YAMLError("it is nested too deeply") from error
