@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Where a runner asks for colours, words of the help would be cut into pieces; Typer looks at these when it is imported.
+for variable in ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "TTY_COMPATIBLE", "TERMINAL_WIDTH"):
+    os.environ.pop(variable, None)
+
 # The same examples in every run, and no limit of time for any. `--hypothesis-profile=default` draws others at random.
 settings.load_profile("ci")
 
