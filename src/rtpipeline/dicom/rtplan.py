@@ -22,6 +22,11 @@ NOT_TREATING = ("SETUP", "OPEN_PORTFILM", "TRMT_PORTFILM")
 """Values of TreatmentDeliveryType, in plans and records, of beams that make images."""
 
 
+def is_ion_plan(sop_class_uid: str) -> bool:
+    """Whether a plan of this SOP class is an RT Ion Plan, whose dose is meant RBE-weighted."""
+    return sop_class_uid == RTIonPlanStorage
+
+
 @dataclass(frozen=True)
 class PlanBeam:
     """One beam of a plan.

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from rtpipeline.course import DoseDecision
 from rtpipeline.dicom.radiotherapy_references import DoseReferences, RecordReferences
+from rtpipeline.dicom.rtplan import is_ion_plan
 from rtpipeline.organize.overrides import CourseOverride, example
 from rtpipeline.organize.patients import Record, RtDose, RtObject, RtPlan
 from rtpipeline.organize.plan_relations import PlanDose, chronological, relation
@@ -18,8 +19,6 @@ RefersToPlans = TypeVar("RefersToPlans", DoseReferences, RecordReferences)
 
 _OF_A_PLAN = ("PLAN", "")
 _OF_SEVERAL_PLANS = ("MULTI_PLAN", "PLAN_SUM")
-RT_ION_PLAN = "1.2.840.10008.5.1.4.1.1.481.8"
-"""SOP class of RT Ion Plan Storage."""
 _NOT_TREATMENT = frozenset({"VERIFICATION", "MACHINE_QA", "SERVICE", "RESEARCH"})
 """PlanIntent (PS3.3 C.8.8.9) of plans that treat nobody."""
 
@@ -325,7 +324,7 @@ def _of_one_type(doses: Sequence[RtDose], plans: Sequence[RtPlan], left_out: lis
     types = {dose.refers.dose_type for dose in doses}
     if len(types) == 1:
         return doses
-    ions = {plan.header.sop_class_uid == RT_ION_PLAN for plan in plans}
+    ions = {is_ion_plan(plan.header.sop_class_uid) for plan in plans}
     wanted = "EFFECTIVE" if ions == {True} else "PHYSICAL"
     if len(ions) != 1 or wanted not in types:
         raise _AmbiguousError(f"there are doses of several types for one plan ({_uids(doses)})")
