@@ -1,9 +1,10 @@
 """Organize beside a bare header scan of the same files: seconds, and how often each input file is opened.
 
 Ten patients with 178 files each: a CT of 174 slices of 256 × 256, structure set, plan, dose, treatment record. Then the
-scale: indexing and deciding on 10,000 and on 100,000 files that are little but headers, each in a process of its own,
-whose processor time (from its start to its end) and largest memory are taken. The small ones run one after another
-beside the large one, so that both meet the same machine: what else it does at the moment does not show in their ratio.
+scale: indexing and deciding on 10,000 and on 100,000 files that are little but headers, each in a process of its own.
+Taken are the time of the index by the clock, the processor time of the process from its start to its end, and its
+largest memory. The small ones run one after another beside the large one, so that both meet the same machine: what
+else it does at the moment does not show in their ratio.
 """
 
 from __future__ import annotations
@@ -202,13 +203,14 @@ def main() -> None:
     ratio = statistics.median([one / other for one, other in zip(times["organize_s"], times["scan_s"], strict=True)])
     figures |= {f"{name}_10000": value for name, value in few.items()}
     figures |= {f"{name}_100000": value for name, value in many.items()}
-    growth = many["cpu_s"] / few["cpu_s"]
+    growth = many["index_s"] / few["index_s"]
+    figures["cpu_100000_over_10000"] = many["cpu_s"] / few["cpu_s"]
     bars = {
         "organize_over_scan": {"value": ratio, "at_most": 3.0, "ok": ratio <= 3.0},
         "header_reads_per_file": {"value": first, "at_most": 1.0, "ok": first == 1.0},
         "opens_per_file_when_unchanged": {"value": again, "at_most": 0.0, "ok": again == 0.0},
         "opens_for_one_added_slice": {"value": added, "at_most": 1.0, "ok": added == 1},
-        "processor_time_100000_over_10000": {"value": growth, "at_most": 11.0, "ok": growth <= 11.0},
+        "index_100000_over_10000": {"value": growth, "at_most": 11.0, "ok": growth <= 11.0},
         "memory_gb_100000": {"value": many["memory_gb"], "at_most": 1.0, "ok": many["memory_gb"] < 1.0},
     }
     print(f"{len(files)} files, {THREADS} threads, median of {ROUNDS} rounds")
