@@ -29,10 +29,10 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def all_end(pids: Iterable[int]) -> bool:
+def all_end(pids: Iterable[int], within_s: float = LONG_S) -> bool:
     """Whether all of these processes end: a killed one is gone a moment after the signal was sent."""
     watched = list(pids)
-    return eventually(lambda: not any(map(is_running, watched)))
+    return eventually(lambda: not any(map(is_running, watched)), within_s)
 
 
 def command_line(process: psutil.Process) -> str:

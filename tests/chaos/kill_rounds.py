@@ -31,7 +31,7 @@ from rtpipeline.demo.tiny_weights import write_tiny_weights
 PATIENTS = ("DEMO-001", "DEMO-003")
 MARK = "CHAOS_RUN"
 TEMPORARY = ("*.partial", ".staging-*", ".scratch-*", ".kept-*", "*.tmp")
-END_WITHIN_S = 120.0
+END_WITHIN_S = 20.0
 
 
 @dataclass(frozen=True)

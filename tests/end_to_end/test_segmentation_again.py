@@ -31,7 +31,7 @@ def test_a_killed_run_leaves_no_process_and_no_half_result_and_the_next_one_comp
         children = _wait_for_the_model(first.pid)
         first.send_signal(signal.SIGKILL)
         first.wait()
-    assert all_end(child.pid for child in children)
+    assert all_end((child.pid for child in children), within_s=20)
 
     second = rtpipeline(*command)
     assert second.returncode == 0, second.stdout

@@ -41,11 +41,19 @@ def test_a_defect_fails_its_task_with_the_traceback_in_the_log(caplog):
     assert "Traceback" in caplog.text
 
 
-def test_waiting_for_a_token_does_not_count_against_a_time_limit():
-    """The clock of a limit starts with the call of a task, and no task is called while it waits for a token."""
-    work = AtWork()
+def test_waiting_for_a_token_does_not_count_against_a_time_limit(tmp_path):
+    """Three seconds of work one after another, each with a limit that only its own second has to keep."""
+    child = WorkerProcess("answering_child", log_file=tmp_path / "log", environment={"PYTHONPATH": str(HERE)})
+    child.call({})
+
+    def work(grant):
+        child.call({"sleep": 1}, timeout_s=2.5)
+        return ok()
+
+    started = time.monotonic()
     outcomes = AdaptivePool(budget=1).run([Task(f"{number}", "Work", work) for number in range(3)])
-    assert work.peak == 1
+    assert time.monotonic() - started > 2.5
+    child.close()
     assert {outcome.status for outcome in outcomes.values()} == {"ok"}
 
 
